@@ -1,0 +1,1 @@
+"""The ARM protocol: ids, routes, long operations, errors and the store. It knows no resource type."""

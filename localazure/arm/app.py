@@ -1,0 +1,161 @@
+"""The ASGI application: authenticates, finds the route, runs its handler, and dresses the answer as ARM does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+
+from localazure.arm.errors import ArmError, not_emulated
+from localazure.arm.routes import Answer, Call, NoBody, Route, Table
+from localazure.arm.store import Store
+
+log = logging.getLogger(__name__)
+
+_ALWAYS = {"Cache-Control": "no-cache", "Pragma": "no-cache", "Expires": "-1", "X-Content-Type-Options": "nosniff"}
+# Bodies of the front end's operations (the largest is a workspace's template deployment) are far below this.
+_LARGEST = 8 * 1024 * 1024
+
+
+class Verifier(Protocol):
+    """Checks a bearer token; `localazure.gateway.tokens.TokenIssuer` is one."""
+
+    def verify(self, token: str, audiences: Collection[str]) -> Mapping[str, Any]: ...
+
+
+def create_app(
+    table_of: Callable[[str], Table | None],
+    *,
+    store: Store,
+    tokens: Verifier,
+    audiences: Collection[str],
+    location: str,
+) -> Starlette:
+    """The control plane as an ASGI application.
+
+    Args:
+        table_of: the routes that a host name answers, or None for a host that is not served.
+        store: every handler that may write runs in one transaction of it.
+        tokens: verifies callers.
+        audiences: the audiences that a caller's token may be for.
+        location: the region that error bodies name.
+    """
+    service = _Service(table_of, store, tokens, audiences, location)
+    methods = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"]
+    return Starlette(routes=[StarletteRoute("/{path:path}", service.answer, methods=methods)])
+
+
+class _Service:
+    def __init__(
+        self,
+        table_of: Callable[[str], Table | None],
+        store: Store,
+        tokens: Verifier,
+        audiences: Collection[str],
+        location: str,
+    ) -> None:
+        self._table_of = table_of
+        self._store = store
+        self._tokens = tokens
+        self._audiences = audiences
+        self._location = location
+
+    async def answer(self, request: Request) -> Response:
+        """Answers one request; nothing a client sends gets a 5xx but 501."""
+        client_request = request.headers.get("x-ms-client-request-id")
+        try:
+            found = await self._handle(request)
+        except ArmError as error:
+            found = Answer(error.status, error.body(self._location), {"x-ms-response-type": "error", **error.headers})
+        except Exception:
+            reference = uuid.uuid4().hex[:8]
+            log.exception("%s %s failed (reference %s)", request.method, request.url.path, reference)
+            error = ArmError(
+                500, "InternalServerError", f"Local Azure failed; its log has the reason under {reference}."
+            )
+            found = Answer(error.status, error.body(self._location), {"x-ms-response-type": "error"})
+        return _dress(found, client_request)
+
+    async def _handle(self, request: Request) -> Answer:
+        host = request.headers.get("host", "").partition(":")[0].lower()
+        table = self._table_of(host)
+        if table is None:
+            raise not_emulated(f"the host {host}")
+        path = request.scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1") or request.url.path
+        route, holes, known = table.find(request.method, path)
+        if route is None:
+            raise _unknown(request.method, path, known)
+        caller = {} if route.open else self._authenticate(request)
+        call = Call(
+            request.method,
+            host,
+            holes,
+            {name.lower(): value for name, value in request.query_params.items()},
+            {name.lower(): value for name, value in request.headers.items()},
+            await _read(request),
+            caller,
+            route.template,
+        )
+        return await run_in_threadpool(self._run, route, call)
+
+    def _run(self, route: Route, call: Call) -> Answer:
+        if route.slow or route.method == "GET":
+            return route.handler(call)
+        with self._store.transaction():
+            return route.handler(call)
+
+    def _authenticate(self, request: Request) -> Mapping[str, Any]:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _unauthorized("Authentication failed. The 'Authorization' header is missing.", "AuthenticationFailed")
+        try:
+            return self._tokens.verify(token.strip(), self._audiences)
+        except Exception as error:
+            raise _unauthorized(f"The access token is invalid: {error}", "InvalidAuthenticationToken") from None
+
+
+async def _read(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > _LARGEST:
+            raise ArmError(413, "RequestEntityTooLarge", f"The request body is larger than {_LARGEST} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _unauthorized(message: str, code: str) -> ArmError:
+    challenge = 'Bearer authorization_uri="https://login.microsoftonline.com/common", error="invalid_token"'
+    return ArmError(401, code, message, headers={"WWW-Authenticate": challenge})
+
+
+def _unknown(method: str, path: str, known: bool) -> ArmError:
+    return not_emulated(f"{method} on {path}" if known else f"{path} ({method})")
+
+
+def _dress(answer: Answer, client_request: str | None) -> Response:
+    correlation = str(uuid.uuid4())
+    headers = {
+        **_ALWAYS,
+        "x-ms-response-type": "standard",
+        "x-ms-correlation-request-id": correlation,
+        "x-ms-routing-request-id": f"LOCAL:{correlation}",
+        **answer.headers,
+    }
+    if client_request:
+        headers["x-ms-request-id"] = correlation
+        headers["x-ms-client-request-id"] = client_request
+    if isinstance(answer.body, NoBody):
+        return Response(b"", answer.status, headers)
+    if isinstance(answer.body, str):
+        return Response(answer.body, answer.status, headers, media_type="text/plain")
+    return Response(json.dumps(answer.body), answer.status, headers, media_type="application/json")

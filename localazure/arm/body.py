@@ -1,0 +1,140 @@
+"""Reading request bodies: every value of the wrong type is a 400 that names its path, never a crash further in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from localazure.arm.errors import ArmError, invalid
+
+LARGEST_BODY = 4 * 1024 * 1024
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a request.
+
+    Raises:
+        ArmError: 400 for anything but a JSON object, 413 above ARM's 4 MiB.
+    """
+    if len(raw) > LARGEST_BODY:
+        raise ArmError(
+            413, "RequestEntityTooLarge", f"The request body has {len(raw)} bytes; the limit is {LARGEST_BODY}."
+        )
+    try:
+        value = json.loads(raw.decode("utf-8")) if raw.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"The request content was invalid and could not be deserialized: '{error}'.") from None
+    if not isinstance(value, dict):
+        raise invalid(f"The request content must be a JSON object, not {_kind(value)}.")
+    return value
+
+
+def mapping(holder: Mapping[str, Any], name: str, where: str = "", *, required: bool = False) -> dict[str, Any]:
+    """An object; `{}` where it is absent or null."""
+    value = _take(holder, name, where, dict, required)
+    return {} if value is None else value
+
+
+def text(holder: Mapping[str, Any], name: str, where: str = "", *, required: bool = False) -> str | None:
+    """A string, or None."""
+    return _take(holder, name, where, str, required)
+
+
+def sequence(holder: Mapping[str, Any], name: str, where: str = "") -> list[Any]:
+    """A list; `[]` where it is absent or null."""
+    value = _take(holder, name, where, list, False)
+    return [] if value is None else value
+
+
+def flag(holder: Mapping[str, Any], name: str, default: bool, where: str = "") -> bool:
+    """A boolean."""
+    value = _take(holder, name, where, bool, False)
+    return default if value is None else value
+
+
+def integer(
+    holder: Mapping[str, Any],
+    name: str,
+    default: int,
+    where: str = "",
+    *,
+    least: int | None = None,
+    most: int | None = None,
+) -> int:
+    """A whole number within bounds. `2.0` is taken: clients with one number type send it."""
+    value = holder.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise _wrong(name, where, "a whole number", value)
+    if (least is not None and value < least) or (most is not None and value > most):
+        raise invalid(f"'{_path(name, where)}' is {value}; it must lie between {least} and {most}.", "ValidationError")
+    return int(value)
+
+
+def strings(holder: Mapping[str, Any], name: str, where: str = "") -> dict[str, str]:
+    """An object of strings: tags, environment variables. Scalars become strings, as the service does with them."""
+    found = mapping(holder, name, where)
+    for key, value in found.items():
+        if isinstance(value, dict | list):
+            raise _wrong(key, _path(name, where), "a string", value)
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items() if value is not None
+    }
+
+
+def choice(
+    holder: Mapping[str, Any], name: str, values: Sequence[str], default: str | None, where: str = ""
+) -> str | None:
+    """An enum's value in canonical case, whatever the case it was sent in."""
+    sent = text(holder, name, where)
+    if sent is None:
+        return default
+    for value in values:
+        if value.lower() == sent.lower():
+            return value
+    raise invalid(f"'{_path(name, where)}' is {sent!r}; it must be one of {', '.join(values)}.", "ValidationError")
+
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+
+def seconds(duration: str, where: str) -> float:
+    """An ISO-8601 duration in seconds.
+
+    Raises:
+        ArmError: 400, where it is none.
+    """
+    found = _DURATION.fullmatch(duration)
+    if found is None or duration in ("P", "PT"):
+        raise invalid(f"'{where}' is {duration!r}; it must be an ISO-8601 duration such as PT5S.", "ValidationError")
+    days, hours, minutes, rest = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def _take(holder: Mapping[str, Any], name: str, where: str, kind: type, required: bool) -> Any:
+    value = holder.get(name)
+    if value is None:
+        if required:
+            raise invalid(f"'{_path(name, where)}' is required.", "ValidationError")
+        return None
+    if not isinstance(value, kind):
+        raise _wrong(
+            name, where, {dict: "an object", str: "a string", list: "a list", bool: "true or false"}[kind], value
+        )
+    return value
+
+
+def _wrong(name: str, where: str, wanted: str, value: Any) -> ArmError:
+    return invalid(f"'{_path(name, where)}' must be {wanted}, not {_kind(value)} ({json.dumps(value)[:80]}).")
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _path(name: str, where: str) -> str:
+    return f"{where}.{name}" if where else name

@@ -1,0 +1,330 @@
+"""What most resource types have in common: envelope, parents, lists, identities, and a plain kind of resource."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from localazure.arm import body as read
+from localazure.arm import ids
+from localazure.arm.errors import ArmError, group_not_found, invalid, parent_not_found, resource_not_found
+from localazure.arm.ids import GROUP, SUBSCRIPTION
+from localazure.arm.operations import FAILED, RUNNING, Family
+from localazure.arm.routes import Answer, Call, Route
+from localazure.arm.store import Operation, Resource, now
+from localazure.providers.cloud import Cloud
+
+Json = dict[str, Any]
+
+IDENTITY_TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"
+
+
+# Parents and look-ups -----------------------------------------------------------------------------------------------
+
+
+def require_subscription(cloud: Cloud, subscription: str) -> None:
+    """Raises ArmError (404) for any but Local Azure's own subscription."""
+    if subscription.lower() != cloud.settings.subscription_id.lower():
+        raise ArmError(
+            404,
+            "SubscriptionNotFound",
+            f"The subscription '{subscription}' could not be found. Local Azure has one: "
+            f"'{cloud.settings.subscription_id}'.",
+        )
+
+
+def require_group(cloud: Cloud, call: Call) -> Resource:
+    """The resource group of a request. Raises ArmError (404) without one."""
+    require_subscription(cloud, call.params["subscription"])
+    group = cloud.store.get(ids.Template(GROUP).fill(dict(call.params)))
+    if group is None:
+        raise group_not_found(call.params["group"])
+    return group
+
+
+def require_parent(cloud: Cloud, call: Call) -> Resource:
+    """What contains the resource of a request. Raises ArmError (404) where any of it is missing."""
+    group = require_group(cloud, call)
+    above = ids.parent(call.path)
+    if ids.same(above, group.id):
+        return group
+    found = cloud.store.get(above)
+    if found is None:
+        raise parent_not_found(above)
+    return found
+
+
+def canonical(cloud: Cloud, call: Call) -> str:
+    """The id of the request's resource, with its parents spelled as they were created."""
+    existing = cloud.store.get(call.path)
+    if existing is not None:
+        return existing.id
+    kind = call.path[len(ids.parent(call.path)) :]
+    return require_parent(cloud, call).id + kind
+
+
+def require(cloud: Cloud, call: Call) -> Resource:
+    """The resource of a request. Raises ArmError (404)."""
+    found = cloud.store.get(call.path)
+    if found is None:
+        require_parent(cloud, call)
+        raise resource_not_found(call.path)
+    return found
+
+
+def listing(resources: list[Resource]) -> Answer:
+    """A list of one page: no `nextLink`, as the live service sends none."""
+    return Answer(200, {"value": [resource.document for resource in resources]})
+
+
+def page(call: Call, path: str, resources: list[Resource], size: int) -> Answer:
+    """A list cut at `size`, with the `nextLink` to go on from."""
+    skip = int(call.query.get("$skip") or 0) if (call.query.get("$skip") or "0").isdigit() else 0
+    chunk = resources[skip : skip + size]
+    answer: Json = {"value": [resource.document for resource in chunk]}
+    if skip + size < len(resources):
+        query = "&".join(f"{name}={value}" for name, value in call.query.items() if name != "$skip")
+        answer["nextLink"] = f"https://{call.host}{path}?{query}&$skip={skip + size}"
+    return Answer(200, answer)
+
+
+# Envelopes ---------------------------------------------------------------------------------------------------
+
+
+def envelope(resource_id: str, resource_type: str, body: Json, **rest: Any) -> Json:
+    """The document of a resource: id, name, type, then what was sent."""
+    document: Json = {"id": resource_id, "name": ids.name(resource_id), "type": resource_type}
+    if "location" in body:
+        document["location"] = normal_location(read.text(body, "location") or "")
+    return {**document, "tags": read.strings(body, "tags"), **rest}
+
+
+def normal_location(location: str) -> str:
+    """`East US` and `eastus` are one region."""
+    return location.replace(" ", "").lower()
+
+
+def require_location(body: Json, existing: Resource | None) -> None:
+    """A tracked resource needs a location, and keeps the one it has. Raises ArmError (400, 409)."""
+    sent = read.text(body, "location")
+    if not sent:
+        raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
+    has = (existing.document.get("location") if existing else None) or sent
+    if normal_location(sent) != normal_location(has):
+        raise ArmError(
+            409,
+            "InvalidResourceLocation",
+            f"The resource '{existing.name if existing else ''}' already exists in location '{has}'. "
+            f"A resource with the same name cannot be created in location '{sent}'. Please select a new resource name.",
+        )
+
+
+def check_name(name: str, pattern: str, what: str, rule: str) -> None:
+    """Raises ArmError (400) for a name that Azure would refuse."""
+    if not re.fullmatch(pattern, name):
+        raise invalid(f"The {what} name '{name}' is invalid: {rule}.", "ValidationError")
+
+
+def identity(cloud: Cloud, body: Json, existing: Resource | None, *, default: str | None = None) -> Json | None:
+    """The identity block of an answer: principals of the system's and of the users' identities filled in.
+
+    Raises:
+        ArmError: 400 for an unknown type, or a user-assigned identity that does not exist.
+    """
+    sent = read.mapping(body, "identity")
+    kinds = ("None", "SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned")
+    folded = {**sent, "type": (read.text(sent, "type", "identity") or default or "").replace(" ", "") or None}
+    kind = read.choice(folded, "type", kinds, None, "identity")
+    if kind is None:
+        return None
+    answer: Json = {"type": kind}
+    before = (existing.document.get("identity") if existing else None) or {}
+    if "SystemAssigned" in kind:
+        answer |= {"principalId": before.get("principalId") or str(uuid.uuid4()), "tenantId": cloud.settings.tenant_id}
+    if "UserAssigned" in kind.split(","):
+        named = read.mapping(sent, "userAssignedIdentities", "identity")
+        answer["userAssignedIdentities"] = {each: _principal(cloud, each) for each in named}
+    return answer
+
+
+def _principal(cloud: Cloud, identity_id: str) -> Json:
+    found = cloud.store.get(identity_id)
+    if found is None or found.type.lower() != IDENTITY_TYPE.lower():
+        raise ArmError(400, "FailedIdentityOperation", f"The user-assigned identity '{identity_id}' does not exist.")
+    return {"clientId": found.properties["clientId"], "principalId": found.properties["principalId"]}
+
+
+# Long operations ---------------------------------------------------------------------------------------------
+
+
+def long_headers(
+    cloud: Cloud, call: Call, family: Family, operation: Operation, location: str, *, resource: str = ""
+) -> dict[str, str]:
+    """The headers that send a client polling; `resource` is what `Location` names in place of a result route."""
+    query = f"?api-version={call.api_version}"
+    subscription = call.params["subscription"]
+    headers = {"retry-after-ms": str(cloud.settings.operation_retry_after_ms)}
+    if family.status:
+        headers["Azure-AsyncOperation"] = (
+            f"https://{call.host}{family.path(family.status, subscription, location, operation.id)}{query}"
+        )
+    if resource:
+        headers["Location"] = f"https://{call.host}{resource}{query}"
+    elif family.result:
+        headers["Location"] = (
+            f"https://{call.host}{family.path(family.result, subscription, location, operation.id)}{query}"
+        )
+    if family.timeout:
+        headers["x-ms-async-operation-timeout"] = family.timeout
+    return headers
+
+
+def poll_routes(cloud: Cloud, *families: Family) -> list[Route]:
+    """The routes at which operations are polled; families that share one are told apart by their prefix."""
+
+    def status(call: Call) -> Answer:
+        operation = _operation(cloud, call)
+        prefix = operation.id.rpartition(":")[0].partition(":")[0]
+        family = next((each for each in families if each.prefix == prefix), families[0])
+        return Answer(200, family.poll(operation, call.path), _again(cloud, operation))
+
+    def result(call: Call) -> Answer:
+        operation = _operation(cloud, call)
+        if operation.status == RUNNING:
+            link = {"Location": f"https://{call.host}{call.path}?api-version={call.api_version}"}
+            return Answer(202, headers=link | _again(cloud, operation))
+        if operation.status == FAILED:
+            error = operation.error or {}
+            raise ArmError(400, error.get("code") or "OperationFailed", error.get("message") or "The operation failed.")
+        left = cloud.store.get(operation.resource)
+        return Answer(200, left.document) if left else Answer(200)
+
+    return [
+        Route.of("GET", template, handler)
+        for template, handler in zip(families[0].templates, (status, result), strict=True)
+        if template
+    ]
+
+
+def _operation(cloud: Cloud, call: Call) -> Operation:
+    found = cloud.store.operation(call.params["operation"])
+    if found is None:
+        raise ArmError(404, "OperationNotFound", f"The operation '{call.params['operation']}' was not found.")
+    return found
+
+
+def _again(cloud: Cloud, operation: Operation) -> dict[str, str]:
+    return {"retry-after-ms": str(cloud.settings.operation_retry_after_ms)} if operation.status == RUNNING else {}
+
+
+# A plain kind of resource ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What a PUT makes of a body."""
+
+    document: Json
+    hidden: Json
+
+
+Compose = Callable[[Call, Json, Resource | None, str], Composed]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A resource type whose PUT is done when it is answered.
+
+    Attributes:
+        cloud: the cloud it lives in.
+        type: ARM type.
+        path: the path's template.
+        compose: makes the document from call, body, what exists and the canonical id; raises ArmError to refuse.
+        removed: called in the transaction of a DELETE, before the row goes.
+        tracked: whether it has a location and can be listed by subscription.
+        put: statuses for a new resource and for one that exists.
+    """
+
+    cloud: Cloud
+    type: str
+    path: str
+    compose: Compose
+    removed: Callable[[Call, Resource], None] | None = None
+    tracked: bool = True
+    put: tuple[int, int] = (201, 200)
+
+    def routes(self) -> list[Route]:
+        """PUT, PATCH, GET, DELETE and the lists."""
+        collection = self.path.rpartition("/")[0]
+        routes = [
+            Route.of("PUT", self.path, self.create),
+            Route.of("GET", self.path, lambda call: Answer(200, require(self.cloud, call).document)),
+            Route.of("DELETE", self.path, self.delete),
+            Route.of("GET", collection, self.list),
+        ]
+        if self.tracked:
+            routes.append(Route.of("PATCH", self.path, self.patch))
+            if collection.startswith(GROUP):
+                routes.append(Route.of("GET", collection.replace(GROUP, SUBSCRIPTION), self.list_all))
+        return routes
+
+    def create(self, call: Call) -> Answer:
+        """PUT."""
+        return self._write(call, call.json())
+
+    def patch(self, call: Call) -> Answer:
+        """PATCH: tags replaced, properties merged over what is there."""
+        existing = require(self.cloud, call)
+        sent = call.json()
+        properties = {**existing.properties, **read.mapping(sent, "properties")}
+        return self._write(call, {**existing.document, **sent, "properties": properties})
+
+    def _write(self, call: Call, body: Json) -> Answer:
+        require_parent(self.cloud, call)
+        resource_id = canonical(self.cloud, call)
+        existing = self.cloud.store.get(resource_id)
+        if self.tracked:
+            require_location(body, existing)
+        composed = self.compose(call, body, existing, resource_id)
+        created = existing.created if existing else now()
+        self.cloud.store.put(Resource(resource_id, self.type, composed.document, composed.hidden, created))
+        return Answer(self.put[1] if existing else self.put[0], composed.document)
+
+    def delete(self, call: Call) -> Answer:
+        """DELETE: 204 where there was nothing."""
+        existing = self.cloud.store.get(call.path)
+        if existing is None:
+            return Answer(204)
+        if self.removed:
+            self.removed(call, existing)
+        self.cloud.store.delete(existing.id)
+        return Answer(200)
+
+    def list(self, call: Call) -> Answer:
+        """The resources of this type in the group or the parent."""
+        above = ids.Template(self.path.rpartition("/")[0].rpartition("/")[0].partition("/providers/")[0])
+        require_group(self.cloud, call)
+        return listing(self.cloud.store.below(above.fill(dict(call.params)), self.type))
+
+    def list_all(self, call: Call) -> Answer:
+        """The resources of this type in the subscription."""
+        require_subscription(self.cloud, call.params["subscription"])
+        return listing(self.cloud.store.of_type(self.type))
+
+
+def defaults(sent: Mapping[str, Any], **filled: Any) -> Json:
+    """What was sent, over what Azure fills in; a null that was sent counts as not sent."""
+    return {**filled, **{name: value for name, value in sent.items() if value is not None}}
+
+
+def keep_hidden(existing: Resource | None, **fresh: Any) -> Json:
+    """What is kept beside a document: as it was, or fresh for a new resource."""
+    return dict(existing.hidden) if existing else fresh
+
+
+def with_state(resource: Resource, state: str) -> Resource:
+    """A copy in another provisioning state."""
+    return replace(resource.with_properties(provisioningState=state))

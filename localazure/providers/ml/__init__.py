@@ -1,0 +1,1 @@
+"""`Microsoft.MachineLearningServices`: workspaces and what lies below them."""

@@ -1,0 +1,135 @@
+"""The run history of a region: what clients stream a job's state and logs from, and find its outputs by."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from localazure.arm import body as read
+from localazure.arm import ids
+from localazure.arm.errors import user_error
+from localazure.arm.ids import GROUP
+from localazure.arm.routes import Answer, Call, Route
+from localazure.arm.store import Resource
+from localazure.providers import storage
+from localazure.providers.cloud import Cloud
+from localazure.providers.ml.endpoints import endpoint_of
+from localazure.providers.ml.job_documents import as_batch_job, as_run
+from localazure.providers.ml.job_runner import ENDED, LOG_CONTAINER, job_folder, output_uri
+from localazure.providers.ml.names import JOB_TYPE, NAMESPACE, WORKSPACE, guid, workspace_of
+
+# The run history, data and front-end services of a region hang the workspace's ARM path below a prefix of their own.
+_SCOPE = GROUP + f"/providers/{NAMESPACE}/workspaces/{{workspace}}"
+HISTORY = "/history/v1.0" + _SCOPE
+DATA = "/data/v1.0" + _SCOPE
+FRONT_END = "/mferp/managementfrontend"
+JOBS_OF_ENDPOINT = WORKSPACE + "/batchEndpoints/{endpoint}/jobs"
+JOBS_OF_DEPLOYMENT = WORKSPACE + "/batchEndpoints/{endpoint}/deployments/{deployment}/jobs"
+
+
+class Runs:
+    """Run history, data references, and the front end's list of a batch endpoint's jobs, on the region's own host."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def routes(self) -> list[Route]:
+        return [
+            Route.of("GET", HISTORY + "/runs/{job}", self.run),
+            Route.of("GET", HISTORY + "/runs/{job}/details", self.details),
+            Route.of("GET", HISTORY + "/runs/{job}/children", self.children),
+            Route.of("POST", HISTORY + "/rundata", self.run_data),
+            Route.of("POST", DATA + "/dataversion/batchGetResolvedUris", self.resolve),
+            Route.of("GET", FRONT_END + JOBS_OF_ENDPOINT, self.list_of_endpoint),
+            Route.of("GET", FRONT_END + JOBS_OF_DEPLOYMENT, self.list_of_endpoint),
+        ]
+
+    def _by_run(self, call: Call, name: str) -> tuple[Resource, bool]:
+        """The job of a run id, and whether the id is that of its one child."""
+        workspace = workspace_of(self._cloud, call)
+        found = self._cloud.store.get(f"{workspace.id}/jobs/{name}")
+        if found is not None:
+            return found, False
+        for job in self._cloud.store.below(workspace.id, JOB_TYPE):
+            if job.hidden["child"] == name:
+                return job, True
+        raise user_error(404, f"Run {name} was not found.")
+
+    def run(self, call: Call) -> Answer:
+        """GET of a run."""
+        job, child = self._by_run(call, call.params["job"])
+        return Answer(200, as_run(job, child))
+
+    def details(self, call: Call) -> Answer:
+        """GET of a run's details: its status and the links to its logs."""
+        job, child = self._by_run(call, call.params["job"])
+        document = as_run(job, child)
+        return Answer(200, {**document, "logFiles": self._log_links(call, job), "warnings": [], "runDefinition": None})
+
+    def _log_links(self, call: Call, job: Resource) -> dict[str, str]:
+        folder = job_folder(self._cloud, job) / "logs"
+        if job.properties["status"] not in ENDED or not folder.is_dir():
+            return {}
+        workspace = workspace_of(self._cloud, call)
+        account = self._cloud.store.get(workspace.properties["storageAccount"])
+        if account is None:
+            return {}
+        signature = storage.open_blobs(self._cloud, account).sas(LOG_CONTAINER, permissions="r", hours=24).lstrip("?")
+        base = f"https://{account.name}.blob.core.windows.net/{LOG_CONTAINER}/ExperimentRun/dcid.{job.name}"
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return {name: f"{base}/{name}?{signature}" for name in names}
+
+    def children(self, call: Call) -> Answer:
+        """GET of a run's children: the one that scores."""
+        job, child = self._by_run(call, call.params["job"])
+        return Answer(200, {"value": [] if child else [as_run(job, True)]})
+
+    def run_data(self, call: Call) -> Answer:
+        """POST rundata: a run with its outputs."""
+        name = read.text(call.json(), "runId", required=True) or ""
+        job, child = self._by_run(call, name)
+        document = as_run(job, child)
+        workspace = workspace_of(self._cloud, call)
+        if child:
+            asset = f"azureml://locations/{workspace.document['location']}/workspaces/{guid(workspace)}/data/azureml_{job.hidden['child']}_output_data_score/versions/1"
+            document["outputs"] = {"score": {"assetId": asset, "type": "uri_folder"}}
+        return Answer(200, {"runMetadata": document, "runDefinition": None, "jobSpecification": None})
+
+    def resolve(self, call: Call) -> Answer:
+        """POST batchGetResolvedUris: where the outputs lie."""
+        workspace = workspace_of(self._cloud, call)
+        values: dict[str, Any] = {}
+        for asset in read.sequence(call.json(), "values"):
+            found = re.search(r"/data/azureml_([0-9a-f-]{36})_output_data_score/", str(asset))
+            jobs = [
+                job
+                for job in self._cloud.store.below(workspace.id, JOB_TYPE)
+                if found and job.hidden["child"] == found.group(1)
+            ]
+            if not jobs:
+                raise user_error(404, f"The data asset '{asset}' was not found.")
+            uri = output_uri(jobs[0])
+            values[str(asset)] = {"uri": _long_form(uri, workspace), "type": "UriFolder"}
+        return Answer(200, {"values": values})
+
+    def list_of_endpoint(self, call: Call) -> Answer:
+        """GET of a batch endpoint's jobs on the front end, newest first."""
+        endpoint = endpoint_of(self._cloud, call, "batchEndpoints")
+        wanted = (
+            f"{endpoint.id}/deployments/{call.params['deployment']}" if "deployment" in call.params else endpoint.id
+        )
+        workspace = workspace_of(self._cloud, call)
+        found = [
+            job
+            for job in self._cloud.store.below(workspace.id, JOB_TYPE)
+            if (ids.key(job.hidden["deployment"]) + "/").startswith(ids.key(wanted) + "/")
+        ]
+        return Answer(200, {"value": [as_batch_job(job) for job in found[::-1]]})
+
+
+def _long_form(uri: str, workspace: Resource) -> str:
+    parts = workspace.id.split("/")
+    return uri.replace(
+        "azureml://datastores/",
+        f"azureml://subscriptions/{parts[2]}/resourcegroups/{parts[4]}/workspaces/{workspace.name}/datastores/",
+    )
