@@ -69,9 +69,12 @@ AUDIENCES = tuple(
 class LocalAzure:
     """A stand-in for Azure's control and data plane, without its sockets."""
 
-    def __init__(self, settings: Settings, home: Home, tokens: TokenIssuer, fleet: AzuriteFleet) -> None:
+    def __init__(
+        self, settings: Settings, home: Home, tokens: TokenIssuer, fleet: AzuriteFleet, serving: Serving | None = None
+    ) -> None:
+        """`serving` replaces the one that runs Envoy and inference servers."""
         store = Store(home.database)
-        self._serving = Serving(settings, home, jwks=tokens.jwks(), issuer=tokens.issuer)
+        self._serving = serving or Serving(settings, home, jwks=tokens.jwks(), issuer=tokens.issuer)
         self._cloud = Cloud(settings, home, store, Operations(store), tokens, fleet, self._serving)
         self._control_port = 0
         self._envoy_port = 0

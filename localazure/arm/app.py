@@ -102,7 +102,7 @@ class _Service:
             {name.lower(): value for name, value in request.headers.items()},
             await _read(request),
             caller,
-            route.template,
+            route.resource,
         )
         return await run_in_threadpool(self._run, route, call)
 

@@ -43,7 +43,7 @@ class Call:
         headers: request headers; names folded to lower case.
         raw: the request's body.
         caller: claims of the caller's token; empty on the routes that take none.
-        template: the route's template.
+        template: the path of the resource that the route is about.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Call:
 
     @property
     def path(self) -> str:
-        """The route's path in canonical case, with names as the caller wrote them."""
+        """The resource's path in canonical case, with names as the caller wrote them."""
         return self.template.fill(dict(self.params))
 
 
@@ -78,19 +78,25 @@ class Route:
     """One operation.
 
     Attributes:
+        template: the path that it answers at.
+        resource: the path of the resource that it is about: without the name of the action, where it is one.
         open: whether it is answered without a token.
         slow: whether the handler waits for something; such a handler runs outside the transaction that others get.
     """
 
     method: str
     template: Template
+    resource: Template
     handler: Handler
     open: bool = False
     slow: bool = False
 
     @classmethod
     def of(cls, method: str, path: str, handler: Handler, *, open: bool = False, slow: bool = False) -> Route:
-        return cls(method, Template(path), handler, open, slow)
+        """A line of the table; a POST whose last segment is no hole is an action on what comes before it."""
+        above, _, last = path.rpartition("/")
+        action = method == "POST" and not last.startswith("{")
+        return cls(method, Template(path), Template(above if action else path), handler, open, slow)
 
 
 class Table:

@@ -117,7 +117,7 @@ class Assets:
             "systemData": data,
         }
         return self._cloud.store.put(
-            Resource(resource_id, self._asset.type, document, {}, existing.created if existing else "")
+            Resource(resource_id, self._asset.type, document, {}, existing.created if existing else data["createdAt"])
         )
 
     def list_containers(self, call: Call) -> Answer:
@@ -153,9 +153,8 @@ class Assets:
             "properties": properties,
             "systemData": data,
         }
-        self._cloud.store.put(
-            Resource(resource_id, self._asset.version_type, document, {}, existing.created if existing else "")
-        )
+        created = existing.created if existing else data["createdAt"]
+        self._cloud.store.put(Resource(resource_id, self._asset.version_type, document, {}, created))
         self._advance(call, ids.parent(resource_id), ids.name(resource_id), sent)
         headers = {} if existing else {"Location": f"https://{call.host}{resource_id}?api-version={call.api_version}"}
         return Answer(self._asset.created[1] if existing else self._asset.created[0], document, headers)

@@ -118,7 +118,7 @@ class Workspaces:
     def _begin(self, call: Call, document: dict[str, Any], existing: Resource | None) -> Answer:
         fresh = existing is None or existing.state == FAILED
         state = CREATING if fresh else UPDATING
-        created = existing.created if existing else now()
+        created = existing.created if existing else document["systemData"]["createdAt"]
         resource = Resource(document["id"], WORKSPACE_TYPE, document, created=created).with_properties(
             provisioningState=state
         )

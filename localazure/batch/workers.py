@@ -1,0 +1,291 @@
+"""Mini-batches on this machine: one stdlib process per worker, spoken to over a Unix socket."""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localazure import processes
+from localazure.batch.executor import Failed, InitFailed, Scored
+from localazure.batch.spec import MiniBatch
+from localazure.home import Home, last_lines
+
+WORKER = Path(__file__).with_name("worker.py")
+# How soon a death that the socket does not show is noticed: a child of the script may hold the socket open.
+POLL_SECONDS = 0.2
+QUIET_END_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What a worker process is started with."""
+
+    home: Home
+    python: Path
+    script: Path
+    folders: tuple[Path, ...]
+    """First on the script's import path."""
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    stdout: Path
+    stderr: Path
+    logging_level: str
+    keep_rows: bool
+    cwd: Path
+
+
+class _Gone(Exception):
+    """The process ended, or was ended, before it answered."""
+
+
+class Worker:
+    """One worker process and its successors. `start` and `score` are one thread's; `close` may come from another."""
+
+    def __init__(self, name: str, plan: WorkerPlan) -> None:
+        self.name = name
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._closed = False
+        self._idle = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._buffer = b""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can take another mini-batch."""
+        return self._idle and self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start a process and wait for the end of `init()`, however long it takes.
+
+        Raises:
+            InitFailed: it raised, or the process ended.
+        """
+        self._end_process()
+        try:
+            self._connect()
+            self._send(self._setup())
+            answer = self._receive(deadline=None)
+        except (_Gone, OSError) as error:
+            raise InitFailed(self._explain_death(error)) from None
+        if answer["event"] != "ready":
+            raise InitFailed(answer["trace"].rstrip() or answer["reason"])
+        self._idle = True
+
+    def score(self, batch: MiniBatch, timeout: float) -> Scored | Failed:
+        """Run one mini-batch; a process that takes longer than `timeout` seconds is killed."""
+        self._idle = False
+        begin = time.monotonic()
+        try:
+            self._send({"files": batch.files})
+            answer = self._receive(deadline=begin + timeout)
+        except TimeoutError:
+            self._end_process()
+            return Failed(batch, "timeout", f"run() did not finish in {timeout:g} seconds", worker=self.name)
+        except (_Gone, OSError) as error:
+            return Failed(batch, "crash", self._explain_death(error), worker=self.name)
+        self._idle = True
+        return _outcome(batch, answer, self.name)
+
+    def close(self) -> None:
+        """End the process: an idle one by hanging up, a busy one by force."""
+        with self._lock:
+            self._closed = True
+            if self.alive:
+                self._hang_up()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    assert self._process is not None
+                    self._process.wait(QUIET_END_SECONDS)
+            self._end()
+
+    def _connect(self) -> None:
+        # A socket's path must be short (104 bytes on macOS), so it is not in the home; the folder is private (0700).
+        folder = tempfile.mkdtemp(prefix="aml-", dir="/tmp" if len(tempfile.gettempdir()) > 60 else None)
+        try:
+            with socket.socket(socket.AF_UNIX) as listener:
+                address = os.path.join(folder, "s")  # noqa: PTH118 - an address, not a file
+                listener.bind(address)
+                listener.listen(1)
+                self._spawn(address)
+                self._accept(listener)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _spawn(self, address: str) -> None:
+        plan = self._plan
+        argv = [str(plan.python), "-u", str(WORKER), address]
+        with self._lock:
+            if self._closed:
+                raise _Gone
+            self._process = processes.spawn(plan.home, argv, env=plan.environment, log=plan.stderr, cwd=plan.cwd)
+
+    def _accept(self, listener: socket.socket) -> None:
+        listener.settimeout(POLL_SECONDS)
+        while True:
+            self._check_process()
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                connection.settimeout(POLL_SECONDS)
+                self._connection, self._buffer = connection, b""
+                return
+
+    def _setup(self) -> dict[str, Any]:
+        plan = self._plan
+        plan.stdout.parent.mkdir(parents=True, exist_ok=True)
+        return {
+            "script": str(plan.script),
+            "folders": [str(folder) for folder in plan.folders],
+            "arguments": plan.arguments,
+            "stdout": str(plan.stdout),
+            "logging_level": plan.logging_level.upper(),
+            "keep_rows": plan.keep_rows,
+        }
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._connection is None:
+            raise _Gone
+        # A timeout is for reading: a mini-batch of many files need not fit the socket's buffer at once.
+        self._connection.settimeout(None)
+        self._connection.sendall(json.dumps(message).encode("ascii") + b"\n")
+        self._connection.settimeout(POLL_SECONDS)
+
+    def _receive(self, deadline: float | None) -> dict[str, Any]:
+        """The next message. Raises TimeoutError at the deadline and _Gone when the process has ended."""
+        parts = [self._buffer]
+        while b"\n" not in parts[-1]:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError
+            try:
+                parts.append(self._read(deadline))
+            except TimeoutError:
+                self._check_process()
+        line, _, self._buffer = b"".join(parts).partition(b"\n")
+        return json.loads(line)
+
+    def _read(self, deadline: float | None) -> bytes:
+        connection = self._connection
+        if connection is None:
+            raise _Gone
+        if deadline is not None:
+            connection.settimeout(min(POLL_SECONDS, max(0.001, deadline - time.monotonic())))
+        data = connection.recv(1 << 20)
+        if not data:
+            raise _Gone
+        return data
+
+    def _check_process(self) -> None:
+        if self._closed or self._process is None or self._process.poll() is not None:
+            raise _Gone
+
+    def _explain_death(self, error: Exception) -> str:
+        """Why the process is gone, and what it wrote last; the process is ended if it is not."""
+        if isinstance(error, FileNotFoundError):
+            return f"The worker process could not be started: {error}."
+        code = self._exit_code()
+        tail = last_lines(self._plan.stderr, 10)
+        return f"The worker process ended with {_exit_text(code)}." + (f" Last lines:\n{tail}" if tail else "")
+
+    def _exit_code(self) -> int | None:
+        process = self._process
+        if process is not None:
+            # Its end of the socket closes a moment before it can be waited for.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+        self._end_process()
+        return process.returncode if process else None
+
+    def _end_process(self) -> None:
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        self._idle = False
+        self._hang_up()
+        if self._process is not None:
+            # At once, and its whole group: nobody waits for the answer of a script that hangs.
+            processes.stop(self._process, grace=0)
+            self._process = None
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            # Shut down, not only closed: another thread may be reading from it.
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.close()
+            self._connection = None
+
+
+def _outcome(batch: MiniBatch, answer: Mapping[str, Any], worker: str) -> Scored | Failed:
+    if answer["event"] == "failed":
+        return Failed(batch, "exception", answer["reason"], answer["trace"], worker)
+    return Scored(batch, answer["rows"], answer["succeeded"], answer["failures"], answer["seconds"], worker)
+
+
+def _exit_text(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+class ProcessExecutor:
+    """The `Executor` of this machine: a thread for each worker process."""
+
+    def __init__(self, workers: Sequence[Worker], timeout: float) -> None:
+        self._workers = tuple(workers)
+        self._timeout = timeout
+        self._tasks: queue.SimpleQueue[MiniBatch | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Scored | Failed | InitFailed] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._threads = [_start_thread(self._serve, worker) for worker in self._workers]
+
+    def submit(self, batch: MiniBatch) -> None:
+        """See `Executor`."""
+        self._tasks.put(batch)
+
+    def next(self, timeout: float) -> Scored | Failed | None:
+        """See `Executor`."""
+        try:
+            outcome = self._outcomes.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(outcome, InitFailed):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """See `Executor`."""
+        self._closed.set()
+        for worker in self._workers:
+            self._tasks.put(None)
+            worker.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, worker: Worker) -> None:
+        try:
+            worker.start()
+            while (batch := self._tasks.get()) is not None and not self._closed.is_set():
+                self._outcomes.put(worker.score(batch, self._timeout))
+                if not worker.alive and not self._closed.is_set():
+                    worker.start()
+        except InitFailed as error:
+            self._outcomes.put(error)
+
+
+def _start_thread(target: Callable[[Worker], None], worker: Worker) -> threading.Thread:
+    thread = threading.Thread(target=target, args=(worker,), name=worker.name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,125 @@
+"""Long operations: carried out once committed, resumed after a restart, polled in their provider's form."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from localazure.arm.operations import Family, Kind, OperationFailed, Operations
+from localazure.arm.store import Operation, Resource, Store
+
+THING = "/subscriptions/s/resourceGroups/g/providers/N/things/A"
+
+
+class Bench:
+    """A store with operations, and a record of what happened."""
+
+    def __init__(self, path: Path, failure: OperationFailed | None = None) -> None:
+        self.store = Store(path)
+        self.operations = Operations(self.store, threads=2)
+        self.ended = threading.Event()
+        self.seen: list[str] = []
+        self.failure = failure
+        self.operations.register("kind", Kind(self._work, self._done, self._failed))
+
+    def _work(self, operation: Operation) -> dict[str, str]:
+        self.seen.append("work")
+        if self.failure:
+            raise self.failure
+        return {"from": "work"}
+
+    def _done(self, operation: Operation, outcome: object) -> None:
+        self.seen.append("done")
+        self.store.put(Resource(operation.resource, "N/things", {"outcome": outcome}))
+        self.store.after_commit(self.ended.set)
+
+    def _failed(self, operation: Operation, failure: OperationFailed) -> None:
+        self.seen.append(failure.code)
+        self.store.after_commit(self.ended.set)
+
+    def begin(self) -> str:
+        with self.store.transaction():
+            return self.operations.begin("kind", THING, prefix="od:ws").id
+
+    def status(self, operation: str) -> Operation:
+        found = self.store.operation(operation)
+        assert found is not None
+        return found
+
+
+def test_an_operation_is_carried_out_and_its_outcome_and_status_come_together(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state.db")
+    operation = bench.begin()
+    assert bench.ended.wait(10)
+    assert bench.status(operation).status == "Succeeded"
+    found = bench.store.get(THING)
+    assert found is not None
+    assert found.document == {"outcome": {"from": "work"}}
+
+
+def test_a_failure_is_what_the_poll_answers(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state.db", OperationFailed("BadArgument", "no such model"))
+    operation = bench.begin()
+    assert bench.ended.wait(10)
+    assert bench.status(operation).error == {"code": "BadArgument", "message": "no such model"}
+    assert bench.seen == ["work", "BadArgument"]
+
+
+def test_an_operation_that_was_running_is_taken_up_after_a_restart(tmp_path: Path) -> None:
+    before = Store(tmp_path / "state.db")
+    before.put_operation(Operation("od:ws:1", "kind", THING, "Running", {}, None, "then", None))
+    bench = Bench(tmp_path / "state.db")
+    bench.operations.resume()
+    assert bench.ended.wait(10), "an acknowledged operation must end, whenever the process was killed"
+    assert bench.status("od:ws:1").status == "Succeeded"
+
+
+def test_an_operation_of_a_request_that_was_refused_never_starts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state.db")
+
+    def refused() -> None:
+        with bench.store.transaction():
+            bench.operations.begin("kind", THING)
+            raise RuntimeError("refused")
+
+    with pytest.raises(RuntimeError):
+        refused()
+    assert bench.store.running() == []
+    assert bench.seen == []
+
+
+@pytest.mark.parametrize(
+    ("family", "status", "body"),
+    [
+        (
+            Family("N", "oeidp", "mfeOperationsStatus", "mfeOperationResults", "Updating"),
+            "Running",
+            {
+                "id": "/p",
+                "name": "op",
+                "status": "Updating",
+                "startTime": "then",
+                "endTime": "0001-01-01T00:00:00+00:00",
+                "percentComplete": 0.0,
+            },
+        ),
+        (
+            Family("N", "bebes", "mfeOperationsStatus", "mfeOperationResults", "Updating", timed=False),
+            "Succeeded",
+            {"id": "/p", "name": "op", "status": "Succeeded"},
+        ),
+        (
+            Family("N", "", "computeOperationsStatus", "", "InProgress", detailed=False, timed=False),
+            "Running",
+            {"status": "InProgress"},
+        ),
+        (
+            Family("N", "", "computeOperationsStatus", "", "InProgress", detailed=False, timed=False),
+            "Succeeded",
+            {"status": "Succeeded", "percentComplete": 100.0},
+        ),
+    ],
+)
+def test_polls_have_the_recorded_form_of_their_family(family: Family, status: str, body: dict[str, object]) -> None:
+    ended = "later" if status == "Succeeded" else None
+    assert family.poll(Operation("op", "kind", THING, status, {}, None, "then", ended), "/p") == body

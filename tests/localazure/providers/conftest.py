@@ -1,0 +1,217 @@
+"""A Local Azure without processes: the real control plane over HTTP, with serving and blobs replaced by records."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+import uvicorn
+
+from localazure.azure import LocalAzure
+from localazure.gateway.azurite import AzuriteFleet
+from localazure.gateway.tokens import TokenIssuer
+from localazure.home import Home
+from localazure.providers.ml import content
+from localazure.serving import DeploymentSpec, EndpointRoute, Serving, ServingError
+from localazure.settings import Settings
+
+API = "?api-version=2025-12-01"
+
+
+@dataclass
+class FakeServing:
+    """Serves nothing, and remembers what it was told. A deployment whose name begins with `bad` does not start."""
+
+    deployed: dict[str, DeploymentSpec] = field(default_factory=dict)
+    routed: list[EndpointRoute] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def start(self) -> int:
+        return 1
+
+    def deploy(self, spec: DeploymentSpec) -> None:
+        if spec.name.startswith("bad"):
+            raise ServingError("ResourceNotReady", "User container has crashed or terminated: ValueError: no model")
+        self.deployed[f"{spec.endpoint}/{spec.name}"] = spec
+
+    def remove(self, endpoint: str, name: str) -> None:
+        self.removed.append(f"{endpoint}/{name}")
+
+    def route(self, routes: Sequence[EndpointRoute]) -> None:
+        self.routed = list(routes)
+
+    def status(self) -> list[dict[str, Any]]:
+        return []
+
+    def stop(self) -> None:
+        return
+
+
+class FakeBlobs:
+    def create_container(self, name: str) -> None:
+        return
+
+    def sas(self, container: str | None = None, permissions: str = "r", hours: float = 1) -> str:
+        return f"sig={container}"
+
+
+class FakeFleet:
+    def ensure(self, account: str, *keys: str) -> int:
+        return 1
+
+    def register(self, account: str, *keys: str) -> None:
+        return
+
+    def blobs(self, account: str) -> FakeBlobs:
+        return FakeBlobs()
+
+    def remove(self, account: str) -> None:
+        return
+
+    def status(self) -> list[dict[str, object]]:
+        return []
+
+
+@dataclass
+class Cloud:
+    """A client of one Local Azure, with the resources that most tests stand on."""
+
+    client: httpx.Client
+    serving: FakeServing
+    azure: LocalAzure
+    subscription: str
+    token: str
+
+    @property
+    def group(self) -> str:
+        return f"/subscriptions/{self.subscription}/resourceGroups/rg"
+
+    @property
+    def workspace(self) -> str:
+        return f"{self.group}/providers/Microsoft.MachineLearningServices/workspaces/work"
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """One request with a valid token."""
+        relative = path.removeprefix("https://management.azure.com")
+        where = relative if "?" in relative else relative + API
+        sent = {"Authorization": f"Bearer {self.token}", **headers}
+        return self.client.request(method, where, json=body, headers=sent)
+
+    def wait(self, response: httpx.Response) -> dict[str, Any]:
+        """Polls a long operation to its end; its last body."""
+        link = response.headers.get("azure-asyncoperation") or response.headers.get("location")
+        assert link, f"{response.status_code} {response.text} has nothing to poll"
+        for _ in range(1000):
+            poll = self.send("GET", link)
+            body = poll.json() if poll.content else {}
+            if poll.status_code != 202 and body.get("status") not in ("Updating", "InProgress"):
+                return body
+            time.sleep(0.005)
+        raise AssertionError(f"{link} did not end")
+
+    def put(self, path: str, body: Any, status: tuple[int, ...] = (200, 201, 202)) -> dict[str, Any]:
+        """PUT, to its end; what a GET then answers."""
+        response = self.send("PUT", path, body)
+        assert response.status_code in status, response.text
+        if response.status_code == 202 or "azure-asyncoperation" in response.headers:
+            self.wait(response)
+        return self.get(path)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What a GET answers."""
+        response = self.send("GET", path)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def refusal(self, response: httpx.Response, status: int) -> str:
+        """The whole error of a refusal, as text."""
+        assert response.status_code == status, response.text
+        return response.text
+
+    def prepare(self) -> None:
+        """Group, storage, vault, workspace, a custom and an MLflow model, code and environment."""
+        providers = f"{self.group}/providers"
+        self.put(self.group, {"location": "eastus"})
+        storage = f"{providers}/Microsoft.Storage/storageAccounts/storage1"
+        self.put(storage, {"location": "eastus", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"})
+        vault = f"{providers}/Microsoft.KeyVault/vaults/vault1"
+        sku = {"family": "A", "name": "standard"}
+        self.put(vault, {"location": "eastus", "properties": {"tenantId": self.subscription, "sku": sku}})
+        properties = {"storageAccount": storage, "keyVault": vault}
+        self.put(
+            self.workspace, {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": properties}
+        )
+        uri = "azureml://datastores/workspaceblobstore/paths/LocalUpload/x/model"
+        for name, kind in (("custom", "custom_model"), ("mlflow", "mlflow_model")):
+            self.put(f"{self.workspace}/models/{name}/versions/1", {"properties": {"modelUri": uri, "modelType": kind}})
+        code = {
+            "properties": {
+                "codeUri": "https://storage1.blob.core.windows.net/c/code",
+                "properties": {"hash_sha256": "ab"},
+            }
+        }
+        self.put(f"{self.workspace}/codes/code/versions/1", code)
+        environment = {"properties": {"image": "image", "condaFile": "dependencies: [python=3.11]"}}
+        self.put(f"{self.workspace}/environments/env/versions/1", environment)
+
+    def endpoint(self, name: str = "online") -> str:
+        return f"{self.workspace}/onlineEndpoints/{name}"
+
+    def endpoint_body(self, **properties: Any) -> dict[str, Any]:
+        return {"location": "eastus", "properties": {"authMode": "Key", **properties}}
+
+    def deployment_body(self, capacity: int = 1, **properties: Any) -> dict[str, Any]:
+        own = {
+            "endpointComputeType": "Managed",
+            "model": f"{self.workspace}/models/mlflow/versions/1",
+            "instanceType": "Standard_F4s_v2",
+            **properties,
+        }
+        return {"location": "eastus", "sku": {"name": "Default", "capacity": capacity}, "properties": own}
+
+
+@contextmanager
+def answering(azure: LocalAzure) -> Iterator[httpx.Client]:
+    """Serves the control plane on a free port; a client that asks for ARM's host name there."""
+    server = uvicorn.Server(uvicorn.Config(azure.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        headers = {"Host": "management.azure.com"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    home = Home.at(tmp_path / "home")
+    home.create()
+    settings = Settings()
+    serving = FakeServing()
+    tokens = TokenIssuer.at(home, settings.tenant_id)
+    azure = LocalAzure(settings, home, tokens, cast("AzuriteFleet", FakeFleet()), cast("Serving", serving))
+    azure.start(0)
+    monkeypatch.setattr(content, "model_files", lambda *args: None)
+    token = tokens.issue("https://management.azure.com", object_id="someone")
+    with answering(azure) as client:
+        made = Cloud(client, serving, azure, settings.subscription_id, token)
+        files = content.ModelFiles(tmp_path, tmp_path / "model")
+        monkeypatch.setattr("localazure.providers.ml.online.model_files", lambda *args: files)
+        monkeypatch.setattr("localazure.providers.ml.online.code_folder", lambda *args: tmp_path)
+        made.prepare()
+        yield made
+    azure.stop()
