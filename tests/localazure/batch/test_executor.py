@@ -1,0 +1,190 @@
+"""The executor's contract, held against each implementation with real workers."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from localazure.batch.executor import Executor, Failed, InitFailed, Scored
+from localazure.batch.spec import BatchSpec, MiniBatch
+from localazure.batch.workers import ProcessExecutor, Worker, WorkerPlan
+from localazure.home import Home
+from tests.localazure.batch.support import running, write_script
+
+Start = Callable[..., Executor]
+
+SCRIPT = """
+import os, signal, time
+calls = 0
+
+def init():
+    global started
+    started = time.time()
+
+def run(mini_batch):
+    global calls
+    calls += 1
+    for name in mini_batch:
+        if name == "raise":
+            raise ValueError("no good")
+        if name == "exit":
+            raise SystemExit(3)
+        if name == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "hang":
+            time.sleep(600)
+    return [f"{name} {os.getpid()} {calls}" for name in mini_batch]
+"""
+
+
+@pytest.fixture(params=["processes"])
+def start(request: pytest.FixtureRequest, spec: BatchSpec, home: Home, tmp_path: Path) -> Iterator[Start]:
+    """Start an executor of each kind with a script's text; closed at the end of the test."""
+    opened: list[Executor] = []
+
+    def start_processes(script: str, workers: int = 1, timeout: float = 60.0) -> Executor:
+        path = write_script(spec, script)
+        plans = {f"node/{slot}": _plan(home, path, tmp_path / f"{slot}") for slot in range(workers)}
+        opened.append(ProcessExecutor([Worker(name, plan) for name, plan in plans.items()], timeout))
+        return opened[-1]
+
+    yield {"processes": start_processes}[request.param]
+    for executor in opened:
+        executor.close()
+
+
+def _plan(home: Home, script: Path, logs: Path) -> WorkerPlan:
+    return WorkerPlan(
+        home=home,
+        python=Path(sys.executable),
+        script=script,
+        folders=(script.parent,),
+        arguments=(),
+        environment={"PATH": os.defpath},
+        stdout=logs.with_suffix(".out"),
+        stderr=logs.with_suffix(".err"),
+        logging_level="info",
+        keep_rows=True,
+        cwd=script.parent,
+    )
+
+
+def outcome(executor: Executor) -> Scored | Failed:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := executor.next(1.0):
+            return found
+    raise AssertionError("the mini-batch had no outcome within a minute")
+
+
+def batches(*names: str) -> list[MiniBatch]:
+    return [MiniBatch(number, (name,)) for number, name in enumerate(names)]
+
+
+def scored(executor: Executor) -> list[str]:
+    found = outcome(executor)
+    assert isinstance(found, Scored), found
+    return found.rows.split()
+
+
+def failed(executor: Executor) -> Failed:
+    found = outcome(executor)
+    assert isinstance(found, Failed), found
+    return found
+
+
+def test_each_mini_batch_has_one_outcome(start: Start) -> None:
+    executor = start(SCRIPT, workers=2)
+    for batch in batches(*map(str, range(40))):
+        executor.submit(batch)
+    assert sorted(outcome(executor).batch.number for _ in range(40)) == list(range(40))
+    assert executor.next(0.3) is None
+
+
+def test_next_returns_nothing_when_nothing_ends_in_time(start: Start) -> None:
+    assert start(SCRIPT).next(0.05) is None
+
+
+def test_init_is_called_once_for_all_of_a_workers_mini_batches(start: Start) -> None:
+    executor = start("calls = 0\ndef init():\n    global calls\n    calls += 1\ndef run(files):\n    return [calls]\n")
+    for batch in batches("a", "b", "c"):
+        executor.submit(batch)
+    assert [scored(executor) for _ in range(3)] == [["1"]] * 3
+
+
+@pytest.mark.parametrize(("name", "reason"), [("raise", "ValueError: no good"), ("exit", "SystemExit: 3")])
+def test_an_exception_is_an_outcome_and_the_worker_goes_on(start: Start, name: str, reason: str) -> None:
+    executor = start(SCRIPT)
+    for batch in batches("a", name, "b"):
+        executor.submit(batch)
+    before, failure, after = scored(executor), failed(executor), scored(executor)
+    assert (failure.kind, failure.reason) == ("exception", reason)
+    assert "in run" in failure.trace, "the trace leads to the line in the script"
+    assert before[1] == after[1], "the same process"
+
+
+def test_a_process_that_dies_is_replaced(start: Start) -> None:
+    executor = start(SCRIPT)
+    for batch in batches("a", "crash", "b"):
+        executor.submit(batch)
+    before, failure, after = scored(executor), failed(executor), scored(executor)
+    assert failure.kind == "crash"
+    assert "SIGKILL" in failure.reason
+    assert before[1] != after[1]
+    assert after[2] == "1", "a new process, with its own init()"
+
+
+def test_a_mini_batch_that_takes_too_long_is_ended_with_its_process(start: Start, home: Home) -> None:
+    executor = start(SCRIPT, timeout=1.0)
+    for batch in batches("a", "hang", "b"):
+        executor.submit(batch)
+    before, failure, after = scored(executor), failed(executor), scored(executor)
+    assert failure.kind == "timeout"
+    assert "1 seconds" in failure.reason
+    assert int(before[1]) not in running(home)
+    assert int(after[1]) in running(home)
+
+
+def test_a_failing_init_says_why(start: Start) -> None:
+    executor = start("def init():\n    raise RuntimeError('no model here')\ndef run(files):\n    return files\n")
+    with pytest.raises(InitFailed, match=r"(?s)in init.*RuntimeError: no model here"):
+        outcome(executor)
+
+
+def test_a_process_that_ends_in_init_says_what_it_wrote_last(start: Start) -> None:
+    executor = start("import os\ndef init():\n    os.write(2, b'out of luck')\n    os._exit(7)\ndef run(files): ...\n")
+    with pytest.raises(InitFailed, match=r"(?s)exit code 7.*out of luck"):
+        outcome(executor)
+
+
+@pytest.mark.parametrize("missing", ["init", "run"])
+def test_a_script_without_its_functions_is_refused(start: Start, missing: str) -> None:
+    other = {"init": "run", "run": "init"}[missing]
+    executor = start(f"def {other}(*files):\n    return []\n")
+    with pytest.raises(InitFailed, match=rf"has no function {missing}\(\)"):
+        outcome(executor)
+
+
+def test_closing_ends_workers_that_are_busy_and_what_they_started(start: Start, home: Home, tmp_path: Path) -> None:
+    executor = start(
+        f"""
+        import pathlib, subprocess, time
+        def init(): ...
+        def run(files):
+            subprocess.Popen(["sleep", "600"])
+            pathlib.Path({str(tmp_path / "busy")!r}).touch()
+            time.sleep(600)
+        """
+    )
+    executor.submit(MiniBatch(0, ("a",)))
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "busy").exists():
+        assert time.monotonic() < deadline, "the worker never got to run()"
+        time.sleep(0.02)
+    assert len(running(home)) == 2
+    executor.close()
+    assert running(home) == []
+    executor.close()
