@@ -16,6 +16,7 @@ from localazure.arm.errors import invalid, not_emulated, user_error
 from localazure.arm.operations import Kind, OperationFailed
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource, now
+from localazure.errors import LocalAzureError
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import canonical, envelope, identity, long_headers, page, require_location, with_state
 from localazure.providers.ml import online_rules as rules
@@ -403,6 +404,8 @@ class OnlineDeployments:
             self._cloud.serving.deploy(spec)
         except ServingError as error:
             raise OperationFailed(error.code, error.message) from None
+        except LocalAzureError as error:
+            raise OperationFailed("InternalServerError", str(error)) from None
         self._router.ready(operation.resource, True)
         return {}
 
@@ -480,7 +483,7 @@ class OnlineDeployments:
         """Starts the processes of a deployment that was serving before a restart."""
         try:
             self._cloud.serving.deploy(self.spec(deployment.id, deployment.document))
-        except (ServingError, OperationFailed) as error:
+        except (ServingError, OperationFailed, LocalAzureError) as error:
             raise RuntimeError(f"{deployment.id} did not come back: {error}") from error
         self._router.ready(deployment.id, True)
 

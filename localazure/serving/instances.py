@@ -1,0 +1,234 @@
+"""One instance of a deployment: an inference server of its own, on a loopback port, in the deployment's environment."""
+
+import http.client
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from localazure.home import Home
+from localazure.processes import free_port, spawn, stop
+from localazure.serving.model import ServingError
+
+# Azure's readiness probe gives up after 10 s + 30 failures × 10 s (reference-yaml-deployment-managed-online).
+START_SECONDS = 310.0
+# Azure's longest request timeout is 180 s: nobody waits for a later answer, and a worker must not be held by it.
+SCORING_TIMEOUT_MS = 181_000
+# The timeout of azureml_inference_server_http's own start script.
+WORKER_TIMEOUT_SECONDS = "300"
+LONGEST_PAUSE = 60.0
+CRASHES = 3
+TAIL_LINES = 25
+_CONFIG = Path(__file__).with_name("gunicorn_config.py")
+# What a container would have of its machine. The rest of this process's environment is not the container's business.
+_PASSED_ON = re.compile(
+    r"(HOME|PATH|USER|LOGNAME|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+    r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|DYLD_\w+|LD_LIBRARY_PATH)"
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything that makes two instances the same: how to start one."""
+
+    python: Path
+    app_root: Path
+    script: str
+    model_dir: Path | None
+    environment_variables: Mapping[str, str]
+    service: str
+
+    def argv(self, port: int) -> list[str]:
+        """The command, as the start script of Azure's images gives it to gunicorn, but bound to loopback."""
+        workers = self.environment_variables.get("WORKER_COUNT", "1")
+        timeout = self.environment_variables.get("WORKER_TIMEOUT", WORKER_TIMEOUT_SECONDS)
+        options = ["-b", f"127.0.0.1:{port}", "-w", workers, "--timeout", timeout, "-c", str(_CONFIG)]
+        if self.environment_variables.get("WORKER_PRELOAD", "").lower() == "true":
+            options.append("--preload")
+        # Scripts of a venv name their interpreter by a path that may be too long for a first line.
+        return [str(self.python), "-m", "gunicorn", *options, "azureml_inference_server_http.server.entry:app"]
+
+    def environment(self, port: int) -> dict[str, str]:
+        """The whole environment; what Azure sets wins over the user's, for clients send back what they have read."""
+        passed = {key: value for key, value in os.environ.items() if _PASSED_ON.fullmatch(key)}
+        machine = {
+            "PATH": os.pathsep.join([str(self.python.parent), passed.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+            "SERVICE_NAME": self.service,
+            "SCORING_TIMEOUT_MS": str(SCORING_TIMEOUT_MS),
+            "HTTP_X_MS_SERVER_VERSION": f"azmlinfsrv/{_server_version(self.python)}",
+        }
+        azure = {"AML_APP_ROOT": str(self.app_root), "AZUREML_ENTRY_SCRIPT": self.script, "SERVER_PORT": str(port)}
+        model = {"AZUREML_MODEL_DIR": str(self.model_dir)} if self.model_dir else {}
+        return {**passed, **machine, **self.environment_variables, **azure, **model}
+
+
+def _server_version(python: Path) -> str:
+    found = python.parent.parent.glob("lib/python*/site-packages/azureml_inference_server_http-*.dist-info")
+    return next((folder.name.split("-")[1].removesuffix(".dist") for folder in found), "unknown")
+
+
+@dataclass(eq=False)
+class Instance:
+    """A process that is starting, ready, or waiting to be started again."""
+
+    home: Home
+    launch: Launch
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+    ready: bool = False
+    restarts: int = 0
+    _begin: int = 0
+    _started: float = 0.0
+    _again_at: float = 0.0
+    _failures: int = 0
+    _retired: bool = False
+    # The monitor may tend what another thread is about to stop for good.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        """Start the process on a free port; it is not ready yet."""
+        self.port = free_port()
+        self.ready = False
+        self._started = time.monotonic()
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
+        self.process = spawn(
+            self.home,
+            self.launch.argv(self.port),
+            env=self.launch.environment(self.port),
+            log=self.log,
+            cwd=self.launch.app_root,
+        )
+
+    def stop(self, grace: float) -> None:
+        """End the process for good: it finishes the requests it is working on, for `grace` seconds at most."""
+        with self._lock:
+            self._retired = True
+        self._end(grace)
+
+    def _end(self, grace: float) -> None:
+        self.ready = False
+        if self.process is not None:
+            stop(self.process, grace=grace)
+        self.process = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; None while it runs, or was never started."""
+        return self.process.poll() if self.process else None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has been starting for longer than Azure would wait."""
+        return not self.ready and time.monotonic() - self._started > START_SECONDS
+
+    def check(self, wait: float = 2.0) -> bool:
+        """Look whether the process answers within `wait` seconds; True once it does.
+
+        While `init()` runs the question waits in the server's queue, and is answered the moment it has ended.
+        """
+        self.ready = self.ready or (self.exit_code is None and self._healthy(wait) and self._is_ours())
+        return self.ready
+
+    def _healthy(self, wait: float) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=wait)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _is_ours(self) -> bool:
+        # Between choosing the port and binding it another server may have come to answer there.
+        try:
+            sockets = psutil.Process(self.process.pid if self.process else 0).net_connections("tcp4")
+        except psutil.Error:
+            return False
+        return any(item.status == psutil.CONN_LISTEN and item.laddr.port == self.port for item in sockets)
+
+    def tend(self) -> bool:
+        """Start it again if it has died, after a pause that grows with every failure; True if its readiness changed."""
+        with self._lock:
+            return not self._retired and self._tend()
+
+    def _tend(self) -> bool:
+        if self.process is None:
+            if time.monotonic() >= self._again_at:
+                self.restarts += 1
+                self.start()
+            return False
+        if self.exit_code is not None or self.overdue:
+            return self._died()
+        return not self.ready and self.check(wait=0.2)
+
+    def _died(self) -> bool:
+        was_ready = self.ready
+        # One that ran for a while is not failing to start: its pause begins from the shortest again.
+        self._failures = 1 if time.monotonic() - self._started > 2 * LONGEST_PAUSE else self._failures + 1
+        self._again_at = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** (self._failures - 1))
+        self._end(grace=1)
+        return was_ready
+
+    @property
+    def crash_loops(self) -> bool:
+        """Whether its workers die as soon as gunicorn starts them, which gunicorn itself would go on with for ever."""
+        return len(re.findall(r"Worker \(pid:\d+\) (?:exited|was sent)", self._output())) >= CRASHES
+
+    @property
+    def port_was_taken(self) -> bool:
+        """Whether it ended because somebody else had its port."""
+        return self.exit_code is not None and f"Connection in use: ('127.0.0.1', {self.port})" in self._output()
+
+    def failure(self) -> ServingError:
+        """Why it did not become ready, as Azure says it."""
+        text = excerpt(self._output())
+        if self.exit_code is None and not self.crash_loops:
+            reason = f"User container did not become ready within {START_SECONDS:.0f} s"
+        else:
+            reason = "User container has crashed or terminated"
+        text = text or f"exit code {self.exit_code}, and nothing in the log."
+        return ServingError("ResourceNotReady", f"{reason}: {text}")
+
+    def _output(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(self._begin)
+            return file.read().decode(errors="replace")
+
+
+# A log entry of the server or of gunicorn begins with its time.
+_ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d |\[\d{4}-\d\d-\d\d )", re.MULTILINE)
+# Indented frames, then the exception's own lines up to an empty line.
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n((?:[ \t].*\n)+(?:.+\n?)+)")
+
+
+def excerpt(output: str) -> str:
+    """The traceback of the user's code if there is one, else the last lines."""
+    # The server looks for its own telemetry beside the model, and complains at length when there is none.
+    entries = [entry for entry in _ENTRY.split(output) if " azmlinfsrv.trace - " not in entry]
+    traces = [trace for entry in entries for trace in _TRACEBACK.findall(entry)]
+    # The server wraps the script's exception in its own; the first one says what happened.
+    own = [trace for trace in traces if not _last(trace).startswith("azureml_inference_server_http.")]
+    lines = (own or traces or ["".join(entries)])[-1].strip().splitlines()
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+def _last(trace: str) -> str:
+    return trace.strip().splitlines()[-1]
+
+
+def stop_all(instances: Sequence[Instance], grace: float) -> None:
+    """Stop several, all of them told before any is waited for."""
+    for instance in instances:
+        if instance.process is not None and instance.process.poll() is None:
+            instance.process.terminate()
+    for instance in instances:
+        instance.stop(grace)
