@@ -1,0 +1,1 @@
+"""What BENCHMARKS.md is made from: `make bench`."""

@@ -1,0 +1,181 @@
+"""Measures a laptop's run and writes BENCHMARKS.md.
+
+Machines differ and are noisy, so every figure stands beside a reference that was measured in the same go, and the ratio
+is what counts. `python -m bench --from-nothing` also empties a cache of its own and sets up from there, which takes
+minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from bench.clone import Clone, copy_of_the_tree
+
+ROOT = Path(__file__).resolve().parent.parent
+EMPTY_PROGRAM = {
+    "Pulumi.yaml": "name: empty\nruntime: {name: python, options: {virtualenv: .venv}}\n",
+    "__main__.py": "import pulumi\n",
+}
+REQUESTS = 500
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement beside its reference, in seconds."""
+
+    what: str
+    seconds: float
+    reference: str
+    reference_seconds: float
+
+    @property
+    def row(self) -> str:
+        """A row of the table."""
+        ratio = self.seconds / self.reference_seconds
+        mine, other = _time(self.seconds), _time(self.reference_seconds)
+        return f"| {self.what} | {mine} | {self.reference} | {other} | {ratio:.2f} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--from-nothing", action="store_true", help="also set up from an empty cache")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        figures = list(_measure(Path(folder), options.from_nothing))
+    (ROOT / "BENCHMARKS.md").write_text(_page(figures, options.from_nothing))
+    print("\n".join(figure.row for figure in figures))
+    return 0
+
+
+def _measure(folder: Path, from_nothing: bool) -> Iterable[Figure]:
+    clone = copy_of_the_tree(ROOT, folder / "clone")
+    try:
+        if from_nothing:
+            yield _set_up_from_nothing(clone, folder)
+        clone.make("setup")
+        reference = _timed(lambda: _empty_preview(clone, folder / "empty"))
+        name = "`pulumi preview` of an empty program"
+        for what, change in _walk(clone):
+            change()
+            yield Figure(what, _timed(lambda: clone.make("up")), name, reference)
+        yield Figure("`make preview`, nothing changed", _timed(lambda: clone.make("preview")), name, reference)
+        yield from _scoring(clone)
+    finally:
+        clone.end()
+
+
+def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
+    """The set-up with an empty cache and none of the tools on PATH, beside the download of one wheel set by pip."""
+    bare = folder / "bin"
+    bare.mkdir()
+    for tool in ("python3", "git", "make", "sh", "bash", "env", "uname", "dirname", "cat", "tar", "rm", "mkdir"):
+        if found := shutil.which(tool):
+            (bare / tool).symlink_to(found)
+    variables = {"AZUREML_ENDPOINTS_CACHE": str(folder / "cache"), "PATH": str(bare)}
+    seconds = _timed(lambda: clone.make("setup", **variables))
+    venv = folder / "reference"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    fetch = [venv / "bin/pip", "install", "--quiet", "--no-cache-dir", "azure-ai-ml==1.35.2"]
+    return Figure(
+        "set-up from an empty cache, without `pulumi`, `go`, `node`",
+        seconds,
+        "`pip install azure-ai-ml`, no cache",
+        _timed(lambda: subprocess.run(fetch, check=True)),
+    )
+
+
+def _empty_preview(clone: Clone, folder: Path) -> None:
+    folder.mkdir()
+    for name, text in EMPTY_PROGRAM.items():
+        (folder / name).write_text(text)
+    (folder / ".venv").symlink_to(clone.path / ".venv")
+    state = folder / "state"
+    state.mkdir()
+    variables = {
+        "PULUMI_BACKEND_URL": state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_HOME": str(folder / "home"),
+    }
+    clone.run(
+        "pulumi",
+        "preview",
+        "--non-interactive",
+        "--stack",
+        _new_stack(clone, folder, variables),
+        cwd=folder,
+        **variables,
+    )
+
+
+def _new_stack(clone: Clone, folder: Path, variables: dict[str, str]) -> str:
+    clone.run("pulumi", "stack", "init", "empty", cwd=folder, **variables)
+    return "empty"
+
+
+def _walk(clone: Clone) -> Iterable[tuple[str, Callable[[], None]]]:
+    """The daily work: each step and the edit that goes before it."""
+    yield "first `make up`, tools set up", lambda: None
+    yield "second `make up`, nothing changed", lambda: None
+    yield "`make up`, traffic edited", lambda: clone.replace("{blue: 90, green: 10}", "{blue: 25, green: 75}")
+    note = clone.path / "scoring/models/mlflow/note.txt"
+    yield "`make up`, one model changed", lambda: note.write_text("changed\n") and None
+
+
+def _scoring(clone: Clone) -> Iterable[Figure]:
+    """A request through the router, beside the same request to the instance behind it."""
+    endpoint = clone.status()["onlineEndpoints"][0]
+    deployment = next(each for each in endpoint["deployments"] if each["name"].startswith("green"))
+    port = deployment["instances"][0]["port"]
+    body = (clone.path / "scoring/samples/request.json").read_bytes()
+    direct = _median(clone.post(f"http://127.0.0.1:{port}/score", body, REQUESTS))
+    headers = {"azureml-model-deployment": deployment["name"]}
+    through = _median(clone.post(endpoint["scoringUri"], body, REQUESTS, headers=headers, proxied=True))
+    yield Figure(
+        "one scored request, through proxy, TLS and router (median)", through, "the same, to the instance", direct
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _median(seconds: list[float]) -> float:
+    return statistics.median(seconds)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _page(figures: list[Figure], from_nothing: bool) -> str:
+    command = "python -m bench --from-nothing" if from_nothing else "make bench"
+    head = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`. What counts is the ratio to the reference that was measured in the same run.",
+        "",
+        f"{date.today()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, by `{command}`.",
+        "",
+        "| what | time | reference | time | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *(figure.row for figure in figures)]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
