@@ -65,7 +65,8 @@ def _measure(folder: Path, from_nothing: bool) -> Iterable[Figure]:
         if from_nothing:
             yield _set_up_from_nothing(clone, folder)
         clone.make("setup")
-        reference = _timed(lambda: _empty_preview(clone, folder / "empty"))
+        preview = _empty_program(clone, folder / "empty")
+        reference = _timed(preview)
         name = "`pulumi preview` of an empty program"
         for what, change in _walk(clone):
             change()
@@ -84,7 +85,7 @@ def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
         if found := shutil.which(tool):
             (bare / tool).symlink_to(found)
     variables = {"AZUREML_ENDPOINTS_CACHE": str(folder / "cache"), "PATH": str(bare)}
-    seconds = _timed(lambda: clone.make("setup", **variables))
+    seconds = _timed(lambda: clone.make("setup", variables))
     venv = folder / "reference"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     fetch = [venv / "bin/pip", "install", "--quiet", "--no-cache-dir", "azure-ai-ml==1.35.2"]
@@ -96,7 +97,8 @@ def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
     )
 
 
-def _empty_preview(clone: Clone, folder: Path) -> None:
+def _empty_program(clone: Clone, folder: Path) -> Callable[[], object]:
+    """A stack without a resource; what previews it."""
     folder.mkdir()
     for name, text in EMPTY_PROGRAM.items():
         (folder / name).write_text(text)
@@ -108,29 +110,18 @@ def _empty_preview(clone: Clone, folder: Path) -> None:
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_HOME": str(folder / "home"),
     }
-    clone.run(
-        "pulumi",
-        "preview",
-        "--non-interactive",
-        "--stack",
-        _new_stack(clone, folder, variables),
-        cwd=folder,
-        **variables,
-    )
+    clone.run("pulumi", "stack", "init", "empty", cwd=folder, variables=variables)
+    command = ("pulumi", "preview", "--non-interactive", "--stack", "empty")
+    return lambda: clone.run(*command, cwd=folder, variables=variables)
 
 
-def _new_stack(clone: Clone, folder: Path, variables: dict[str, str]) -> str:
-    clone.run("pulumi", "stack", "init", "empty", cwd=folder, **variables)
-    return "empty"
-
-
-def _walk(clone: Clone) -> Iterable[tuple[str, Callable[[], None]]]:
+def _walk(clone: Clone) -> Iterable[tuple[str, Callable[[], object]]]:
     """The daily work: each step and the edit that goes before it."""
     yield "first `make up`, tools set up", lambda: None
     yield "second `make up`, nothing changed", lambda: None
     yield "`make up`, traffic edited", lambda: clone.replace("{blue: 90, green: 10}", "{blue: 25, green: 75}")
     note = clone.path / "scoring/models/mlflow/note.txt"
-    yield "`make up`, one model changed", lambda: note.write_text("changed\n") and None
+    yield "`make up`, one model changed", lambda: note.write_text("changed\n")
 
 
 def _scoring(clone: Clone) -> Iterable[Figure]:

@@ -23,15 +23,15 @@ class Clone:
 
     path: Path
 
-    def make(self, target: str, **variables: str) -> None:
-        """`make TARGET`. Raises CalledProcessError with what it printed."""
-        self.run("make", target, **variables)
+    def make(self, target: str, variables: Mapping[str, str] | None = None) -> None:
+        """`make TARGET`. Raises RuntimeError with what it printed."""
+        self.run("make", target, variables=variables)
 
-    def run(self, *command: str, cwd: Path | None = None, **variables: str) -> str:
-        """A command's standard output."""
+    def run(self, *command: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> str:
+        """A command's standard output. Raises RuntimeError with all that it printed."""
         cache = os.environ.get("AZUREML_ENDPOINTS_CACHE") or str(Path.home() / ".cache/azureml-endpoints")
         path = os.pathsep.join([str(self.path / ".venv/bin"), f"{cache}/bin", os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, **variables}
+        environment = {**os.environ, "PATH": path, **(variables or {})}
         done = subprocess.run(
             command, cwd=cwd or self.path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
