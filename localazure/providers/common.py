@@ -48,7 +48,8 @@ def require_group(cloud: Cloud, call: Call) -> Resource:
 def require_parent(cloud: Cloud, call: Call) -> Resource:
     """What contains the resource of a request. Raises ArmError (404) where any of it is missing."""
     group = require_group(cloud, call)
-    above = ids.parent(call.path)
+    # A storage account's one blob service is in the path of its containers, and is no resource that anybody creates.
+    above = ids.parent(call.path).removesuffix("/blobServices/default")
     if ids.same(above, group.id):
         return group
     found = cloud.store.get(above)
@@ -62,8 +63,8 @@ def canonical(cloud: Cloud, call: Call) -> str:
     existing = cloud.store.get(call.path)
     if existing is not None:
         return existing.id
-    kind = call.path[len(ids.parent(call.path)) :]
-    return require_parent(cloud, call).id + kind
+    above = require_parent(cloud, call).id
+    return above + call.path[len(above) :]
 
 
 def require(cloud: Cloud, call: Call) -> Resource:

@@ -159,6 +159,7 @@ class Storage:
     def create_container(self, call: Call) -> Answer:
         """PUT of a blob container: made in Azurite first, so that no answer speaks of one that is not there."""
         account = self._account(call)
+        _check_container(call.params["container"])
         open_blobs(self._cloud, account).create_container(call.params["container"])
         with self._cloud.store.transaction():
             return self._containers.create(call)
@@ -166,12 +167,6 @@ class Storage:
     def _compose_container(
         self, _call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str
     ) -> Composed:
-        check_name(
-            ids.name(resource_id),
-            r"[a-z0-9](-?[a-z0-9]){2,62}",
-            "container",
-            "3 to 63 lower-case letters, digits and single hyphens",
-        )
         properties = defaults(
             read.mapping(body, "properties"), publicAccess="None", hasImmutabilityPolicy=False, hasLegalHold=False
         )
@@ -206,6 +201,10 @@ _DEFAULTS: dict[str, Any] = {
     "networkAcls": {"bypass": "AzureServices", "virtualNetworkRules": [], "ipRules": [], "defaultAction": "Allow"},
     "supportsHttpsTrafficOnly": True,
 }
+
+
+def _check_container(name: str) -> None:
+    check_name(name, r"[a-z0-9](-?[a-z0-9]){2,62}", "container", "3 to 63 lower-case letters, digits and single hyphens")
 
 
 def _key() -> str:

@@ -245,7 +245,7 @@ def test_nothing_listens_beyond_this_machine_and_the_state_is_private(clone: Clo
         if connection.status == "LISTEN"
     ]
     assert listening
-    assert {connection.laddr.ip for connection in listening} <= {"127.0.0.1"}
+    assert {connection.laddr.ip.removeprefix("::ffff:") for connection in listening} <= {"127.0.0.1"}
     assert (clone.path / ".localazure").stat().st_mode & 0o777 == 0o700
 
 

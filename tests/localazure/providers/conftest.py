@@ -58,6 +58,9 @@ class FakeBlobs:
     def create_container(self, name: str) -> None:
         return
 
+    def delete_container(self, name: str) -> None:
+        return
+
     def sas(self, container: str | None = None, permissions: str = "r", hours: float = 1) -> str:
         return f"sig={container}"
 

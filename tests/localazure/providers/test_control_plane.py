@@ -106,6 +106,18 @@ def test_the_keys_of_an_account_and_of_a_workspace_are_listed(cloud: Cloud) -> N
     assert fresh[1]["value"] == keys[1]
 
 
+def test_a_container_lies_in_its_account_and_goes_with_it(cloud: Cloud) -> None:
+    account = f"{cloud.group}/providers/Microsoft.Storage/storageAccounts/storage1"
+    container = f"{account}/blobServices/default/containers/inbox"
+    assert cloud.put(container, {})["properties"]["publicAccess"] == "None"
+    assert [each["name"] for each in cloud.get(f"{account}/blobServices/default/containers")["value"]] == ["inbox"]
+    nowhere = container.replace("/storage1/", "/storage2/")
+    assert cloud.send("PUT", nowhere, {}).status_code == 404
+    assert "hyphens" in cloud.refusal(cloud.send("PUT", container.replace("inbox", "In--box"), {}), 400)
+    assert cloud.send("DELETE", container).status_code == 200
+    assert cloud.send("GET", container).status_code == 404
+
+
 def test_a_deleted_vault_keeps_its_name_and_can_be_purged_unless_protected(cloud: Cloud) -> None:
     path = f"{cloud.group}/providers/Microsoft.KeyVault/vaults/vault2"
     body = {
