@@ -44,8 +44,8 @@ class Clone:
         return self.run(str(self.path / ".venv/bin/python"), "-m", "localazure", *arguments)
 
     def status(self) -> dict[str, Any]:
-        """`status --json`."""
-        return json.loads(self.localazure("status", "--json"))
+        """What Local Azure holds, by `status --json`."""
+        return json.loads(self.localazure("status", "--json"))["azure"]
 
     def replace(self, old: str, new: str) -> None:
         """Edits the stack configuration."""

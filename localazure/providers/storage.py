@@ -204,7 +204,8 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def _check_container(name: str) -> None:
-    check_name(name, r"[a-z0-9](-?[a-z0-9]){2,62}", "container", "3 to 63 lower-case letters, digits and single hyphens")
+    rule = "3 to 63 lower-case letters, digits and single hyphens"
+    check_name(name, r"[a-z0-9](-?[a-z0-9]){2,62}", "container", rule)
 
 
 def _key() -> str:

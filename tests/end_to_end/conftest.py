@@ -140,8 +140,8 @@ class Clone:
 
     @property
     def status(self) -> dict[str, Any]:
-        """`python -m localazure status --json`."""
-        return json.loads(self.shell(".venv/bin/python -m localazure status --json").ok().out)
+        """What Local Azure holds, by `python -m localazure status --json`."""
+        return json.loads(self.shell(".venv/bin/python -m localazure status --json").ok().out)["azure"]
 
     def key(self, endpoint: str = "tumor-online") -> str:
         return self.shell(f".venv/bin/python -m localazure keys {endpoint}").ok().out.strip()
