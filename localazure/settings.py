@@ -1,0 +1,79 @@
+"""Settings of one Local Azure: from `<home>/settings.json` and `LOCALAZURE_*` variables, which win."""
+
+import json
+import os
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from localazure.errors import SettingsInvalid
+from localazure.home import Home
+
+PREFIX = "LOCALAZURE_"
+# Marks of processes and of evaluated shells, which are not settings.
+NOT_SETTINGS = ("home_id", "run_id", "proxy", "bundle", "outer_proxy", "outer_no_proxy", "outer_bundle")
+
+
+def _default_instances() -> int:
+    # A small machine cannot run ten scoring processes; two still show that requests are balanced.
+    return max(2, os.cpu_count() or 2)
+
+
+class Settings(BaseModel):
+    """What can be chosen about a Local Azure. Every field has a default that suits a laptop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subscription_id: str = "10ca1a2e-0000-4000-8000-000000000001"
+    tenant_id: str = "10ca1a2e-0000-4000-8000-0000000000aa"
+    location: str = "eastus"
+    max_instances_per_deployment: int = Field(default_factory=_default_instances, ge=1)
+    """Scoring processes really started for a deployment, whatever its instance count."""
+    max_batch_workers: int = Field(default_factory=_default_instances, ge=1)
+    """Worker processes really started for a batch job, whatever its instance count and concurrency."""
+    python_fallback: bool = True
+    """Another Python may stand in for one that cannot be had, with a warning."""
+    relax_pins: bool = False
+    """A pin without a wheel may be replaced by the nearest newer version, with a warning."""
+    operation_retry_after_ms: int = Field(default=50, ge=1)
+    """How soon a client is told to poll a long operation again, in milliseconds."""
+
+    @classmethod
+    def load(cls, home: Home, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings that hold for this home.
+
+        Raises:
+            SettingsInvalid: an unknown key or a bad value, naming all of them.
+        """
+        try:
+            return cls.model_validate(
+                _file_values(home) | _environment_values(os.environ if environ is None else environ)
+            )
+        except ValidationError as error:
+            raise SettingsInvalid(_explain(home, error)) from None
+
+
+def _file_values(home: Home) -> dict[str, object]:
+    if not home.settings_file.is_file():
+        return {}
+    try:
+        values = json.loads(home.settings_file.read_text())
+    except ValueError as error:
+        raise SettingsInvalid(f"{home.settings_file} is not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise SettingsInvalid(f"{home.settings_file} must hold one JSON object of settings.")
+    return values
+
+
+def _environment_values(environ: Mapping[str, str]) -> dict[str, object]:
+    named = {key[len(PREFIX) :].lower(): value for key, value in environ.items() if key.startswith(PREFIX)}
+    return {key: value for key, value in named.items() if key not in NOT_SETTINGS}
+
+
+def _explain(home: Home, error: ValidationError) -> str:
+    problems = [
+        f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})"
+        for item in error.errors(include_url=False)
+    ]
+    known = ", ".join(Settings.model_fields)
+    return "\n".join([f"Settings ({home.settings_file} or {PREFIX}*) do not hold:", *problems, f"Known: {known}."])

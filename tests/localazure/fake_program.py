@@ -1,0 +1,62 @@
+"""`python fake_program.py COMMAND`: the command line with a small control plane in place of Azure's."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+ROOT = Path(__file__).parent.parent.parent
+HOST = "management.azure.com"
+ACCOUNT = "teststore"
+KEY = "dGhlIGtleSBvZiBhIHN0b3JhZ2UgYWNjb3VudCB0aGF0IGRvZXMgbm90IGV4aXN0IGFueXdoZXJl"
+
+
+class FakeAzure:
+    """Echoes requests for one host, knows one storage account, one endpoint and one log."""
+
+    def __init__(self, settings: Any, home: Any, tokens: Any, fleet: Any) -> None:
+        self._home = home
+        self._fleet = fleet
+        self.app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST", "PUT"])])
+
+    def start(self, control_port: int) -> None:
+        if (self._home.path / "fail").exists():
+            raise RuntimeError("the control plane has a reason not to start")
+        self._port = control_port
+        self._fleet.register(ACCOUNT, KEY)
+
+    def upstream(self, host: str) -> int | None:
+        return self._port if host == HOST else None
+
+    def status(self) -> dict[str, Any]:
+        return {"onlineEndpoints": [{"name": "tumor-online", "traffic": {"blue": 90, "green": 10}}], "jobs": []}
+
+    def endpoint_keys(self, name: str) -> dict[str, Any]:
+        from localazure.errors import UnknownName
+
+        if name != "tumor-online":
+            raise UnknownName(f"There is no online endpoint called {name!r}; there are: tumor-online.")
+        return {"primaryKey": "first-key", "secondaryKey": "second-key"}
+
+    def log_file(self, name: str) -> Path | None:
+        return self._home.logs / "blue.log" if name == "blue" else None
+
+    def stop(self) -> None:
+        (self._home.path / "stopped").touch()
+
+
+async def echo(request: Request) -> JSONResponse:
+    """What arrived."""
+    body = await request.body()
+    return JSONResponse({"url": str(request.url), "method": request.method, "bytes": len(body)})
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from localazure.cli import main
+
+    sys.exit(main(sys.argv[1:], program=(sys.executable, __file__), factory=FakeAzure))
