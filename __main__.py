@@ -1,0 +1,39 @@
+"""The whole stack on one page: settings, components, outputs."""
+
+import pulumi
+
+import settings
+from components.batch_endpoint import BatchEndpoint
+from components.compute_cluster import ComputeCluster
+from components.online_endpoint import OnlineEndpoint
+from components.workspace import MLWorkspace
+
+stack = settings.load()
+workspace = MLWorkspace("workspace", settings=stack)
+clusters = {
+    name: ComputeCluster(name, cluster_name=stack.azure_name(name), settings=cluster, workspace=workspace)
+    for name, cluster in stack.compute_clusters.items()
+}
+online = {
+    name: OnlineEndpoint(
+        name,
+        endpoint_name=stack.azure_name(name),
+        settings=endpoint,
+        workspace=workspace,
+        drain_seconds=stack.drain_seconds,
+    )
+    for name, endpoint in stack.online_endpoints.items()
+}
+batch = {
+    name: BatchEndpoint(
+        name, endpoint_name=stack.azure_name(name), settings=endpoint, workspace=workspace, clusters=clusters
+    )
+    for name, endpoint in stack.batch_endpoints.items()
+}
+
+pulumi.export("subscriptionId", workspace.subscription_id)
+pulumi.export("resourceGroupName", workspace.group_name)
+pulumi.export("workspaceName", workspace.workspace_name)
+pulumi.export("computeClusters", {name: cluster.name for name, cluster in clusters.items()})
+pulumi.export("onlineEndpoints", {name: endpoint.outputs for name, endpoint in online.items()})
+pulumi.export("batchEndpoints", {name: endpoint.outputs for name, endpoint in batch.items()})

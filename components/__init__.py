@@ -1,0 +1,1 @@
+"""WHAT is deployed: one component a file."""

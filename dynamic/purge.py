@@ -1,0 +1,173 @@
+"""Removing for good what Azure would keep.
+
+azure-native's DELETE carries nothing but `api-version`. So a destroyed workspace keeps its name for 14 days and a vault
+for 90, and a cluster cannot be removed at all (`underlyingResourceAction` is required). Nor does azure-native try again
+when Azure refuses the removal of a deployment because another one is being removed, as happens when a revision that
+failed goes together with the one it was to replace. Each resource here does nothing until it is deleted, and then does
+what that DELETE cannot; azure-native's own DELETE then meets nothing, which it takes as success.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, UpdateResult
+
+from dynamic.base import AzureProvider, Pace, Props
+from dynamic.login import Login
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+VAULT_API_VERSION = "2024-11-01"
+
+
+def purge_workspace(client: "MLClient", name: str) -> None:
+    """Deletes a workspace and frees its name. One that is gone already is fine."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    with suppress(ResourceNotFoundError):
+        poller = client.workspaces.begin_delete(name, delete_dependent_resources=False, permanently_delete=True)
+        poller.result()
+
+
+def remove_cluster(client: "MLClient", name: str) -> None:
+    """Deletes a cluster together with its machines. One that is gone already is fine."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    with suppress(ResourceNotFoundError):
+        client.compute.begin_delete(name, action="Delete").result()
+
+
+def remove_deployment(client: "MLClient", kind: str, endpoint: str, name: str, pace: Pace) -> None:
+    """Deletes a deployment, however often Azure says that its endpoint is busy. One that is gone already is fine."""
+    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+    deployments: Any = client.online_deployments if kind == "online" else client.batch_deployments
+
+    def gone() -> bool:
+        try:
+            deployments.begin_delete(name=name, endpoint_name=endpoint).result()
+        except ResourceNotFoundError:
+            return True
+        except HttpResponseError as error:
+            if not is_busy(error):
+                raise
+            return False
+        return True
+
+    pace.until(gone, f"deployment {name} of endpoint {endpoint} is not deleted, because the endpoint is busy,")
+
+
+def is_busy(error: Any) -> bool:
+    """Whether Azure refused a write because another one on the same endpoint is under way."""
+    return error.status_code == 409 or "Updating provisioning state" in str(error)
+
+
+def purge_vault(arm: Any, host: str, props: Props, pace: Pace) -> None:
+    """Purges a deleted vault; `arm` is a client of the resource manager at `host`. One that is not there is fine."""
+    from azure.core.rest import HttpRequest
+
+    subscription, location, name = props["subscriptionId"], props["location"], props["name"]
+    vaults = f"{host}/subscriptions/{subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults"
+    query = {"api-version": VAULT_API_VERSION}
+    answer = arm.send_request(HttpRequest("POST", f"{vaults}/{name}/purge", params=query))
+    if answer.status_code == 404:
+        return
+    answer.raise_for_status()
+
+    def gone() -> bool:
+        return arm.send_request(HttpRequest("GET", f"{vaults}/{name}", params=query)).status_code == 404
+
+    pace.until(gone, f"vault {name} is not purged")
+
+
+def arm_client(login: Login) -> Any:
+    """A client for the few requests to Azure's resource manager that azure-ai-ml has no method for."""
+    from azure.core import PipelineClient
+    from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
+
+    host = login.cloud.resource_manager
+    policies = [RetryPolicy(), BearerTokenCredentialPolicy(login.credential(), f"{host}/.default")]
+    return PipelineClient(host, policies=policies)
+
+
+class RemovalProvider(AzureProvider):
+    """Does nothing until it is deleted, and then only where `enabled`.
+
+    The resource is there in any case: one that came and went with the setting would purge when that is turned off.
+    """
+
+    compared = (
+        "subscriptionId",
+        "resourceGroupName",
+        "workspaceName",
+        "endpointName",
+        "location",
+        "name",
+        "enabled",
+    )
+
+    def create(self, props: Props) -> CreateResult:
+        return CreateResult(f"{props.get('name') or props['workspaceName']}/removal", props)
+
+    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
+        return UpdateResult(_news)
+
+
+class WorkspacePurgeProvider(RemovalProvider):
+    """Deletes the workspace before azure-native would."""
+
+    def delete(self, _id: str, _props: Props) -> None:
+        if _props["enabled"]:
+            purge_workspace(self.ml_client(_props), _props["workspaceName"])
+
+
+class ClusterRemovalProvider(RemovalProvider):
+    """Deletes the cluster before azure-native would."""
+
+    def delete(self, _id: str, _props: Props) -> None:
+        remove_cluster(self.ml_client(_props), _props["name"])
+
+
+class DeploymentRemovalProvider(RemovalProvider):
+    """Deletes the deployment before azure-native would, which gives up when the endpoint is busy."""
+
+    def delete(self, _id: str, _props: Props) -> None:
+        remove_deployment(self.ml_client(_props), _props["kind"], _props["endpointName"], _props["name"], Pace())
+
+
+class VaultPurgeProvider(RemovalProvider):
+    """Purges the vault after azure-native has deleted it."""
+
+    def delete(self, _id: str, _props: Props) -> None:
+        if _props["enabled"]:
+            purge_vault(arm_client(self.login), self.login.cloud.resource_manager, _props, Pace())
+
+
+class WorkspacePurge(Resource, module="azureml", name="WorkspacePurge"):
+    """Purges a workspace when it is destroyed; depends on the workspace, so that it goes first."""
+
+    def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(WorkspacePurgeProvider(), name, inputs, opts)
+
+
+class ClusterRemoval(Resource, module="azureml", name="ClusterRemoval"):
+    """Removes a cluster when it is destroyed; depends on the cluster, so that it goes first."""
+
+    def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(ClusterRemovalProvider(), name, inputs, opts)
+
+
+class DeploymentRemoval(Resource, module="azureml", name="DeploymentRemoval"):
+    """Removes a deployment when it is destroyed; depends on the deployment, so that it goes first."""
+
+    def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(DeploymentRemovalProvider(), name, inputs, opts)
+
+
+class VaultPurge(Resource, module="azureml", name="VaultPurge"):
+    """Purges a vault when it is destroyed; the vault depends on it, so that it goes last."""
+
+    def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(VaultPurgeProvider(), name, inputs, opts)

@@ -1,0 +1,152 @@
+"""Layer: the dynamic resources' client functions against a fake of azure-ai-ml, and their providers without Pulumi."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+from dynamic.base import Pace
+
+
+@dataclass
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    now: float = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Endpoints:
+    """Azure ML's endpoints, with the rules that make traffic awkward."""
+
+    clock: Clock
+    found: Any
+    known: set[str] = field(default_factory=set)
+    puts: list[dict[str, int]] = field(default_factory=list)
+    fail: list[Exception] = field(default_factory=list)
+    delay: float = 0.0
+    _effective: tuple[float, dict[str, int], dict[str, int]] | None = None
+
+    def get(self, name: str) -> Any:
+        if self._effective and self.clock.now >= self._effective[0]:
+            _, self.found.traffic, self.found.mirror_traffic = self._effective
+            self._effective = None
+        zeroes = dict.fromkeys(self.known - {*self.found.traffic, *self.found.mirror_traffic}, 0)
+        state = "Updating" if self._effective else self.found.provisioning_state
+        copy = {**vars(self.found), "traffic": {**self.found.traffic, **zeroes}, "provisioning_state": state}
+        return SimpleNamespace(**copy)
+
+    def begin_create_or_update(self, endpoint: Any) -> Any:
+        if getattr(endpoint, "traffic", None) is not None:
+            self.puts.append(dict(endpoint.traffic))
+            self._effective = (self.clock.now + self.delay, endpoint.traffic, endpoint.mirror_traffic)
+        else:
+            self.found.defaults = SimpleNamespace(**endpoint.defaults)
+
+        def result() -> Any:
+            if self.fail:
+                raise self.fail.pop(0)
+            return self.get(self.found.name)
+
+        return SimpleNamespace(result=result)
+
+
+@dataclass
+class Deployments:
+    """Azure ML's deployments: their states by name, and refusals of deletes to come."""
+
+    states: dict[str, list[str]] = field(default_factory=dict)
+    refusals: list[Exception] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+    def get(self, name: str, endpoint_name: str) -> Any:
+        states = self.states[name]
+        return SimpleNamespace(provisioning_state=states.pop(0) if len(states) > 1 else states[0])
+
+    def begin_delete(self, name: str, endpoint_name: str) -> Any:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.deleted.append(name)
+        return SimpleNamespace(result=lambda: None)
+
+
+@dataclass
+class Assets:
+    """Azure ML's registered versions of one kind."""
+
+    versions: dict[tuple[str, str], Any] = field(default_factory=dict)
+    registered: list[Any] = field(default_factory=list)
+
+    def get(self, name: str, version: str) -> Any:
+        try:
+            return self.versions[name, version]
+        except KeyError:
+            raise ResourceNotFoundError("not found") from None
+
+    def create_or_update(self, asset: Any) -> Any:
+        self.registered.append(asset)
+        found = SimpleNamespace(id=f"/assets/{asset.name}/versions/{asset.version}", tags=asset.tags)
+        self.versions[asset.name, asset.version] = found
+        return found
+
+
+def refused(status: int, text: str) -> HttpResponseError:
+    error = HttpResponseError(message=text)
+    error.status_code = status
+    return error
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock: Clock) -> Pace:
+    return Pace(timeout=600, sleep=clock.sleep, clock=lambda: clock.now)
+
+
+@pytest.fixture
+def client(clock: Clock) -> Any:
+    """A fake MLClient with one online and one batch endpoint."""
+    online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, provisioning_state="Succeeded")
+    batch = SimpleNamespace(name="b", defaults=SimpleNamespace(deployment_name=None), provisioning_state="Succeeded")
+    return SimpleNamespace(
+        online_endpoints=Endpoints(clock, online, {"blue-1", "green-1"}),
+        batch_endpoints=SimpleBatch(batch),
+        online_deployments=Deployments(),
+        batch_deployments=Deployments(),
+        models=Assets(),
+        environments=Assets(),
+        _code=Assets(),
+    )
+
+
+@dataclass
+class SimpleBatch:
+    """Azure ML's batch endpoints, as far as a default deployment goes."""
+
+    found: Any
+    puts: int = 0
+
+    def get(self, name: str) -> Any:
+        return SimpleNamespace(**vars(self.found))
+
+    def begin_create_or_update(self, endpoint: Any) -> Any:
+        self.puts += 1
+        self.found.defaults = SimpleNamespace(**endpoint.defaults)
+        return SimpleNamespace(result=lambda: None)
+
+
+Refused = Callable[[int, str], HttpResponseError]
+
+
+@pytest.fixture
+def refusal() -> Refused:
+    return refused
