@@ -1,0 +1,17 @@
+# One line for each target; every target sets up first what is missing, in the clone and in the cache.
+STACK ?= local
+PYTHON := $(shell command -v python3)
+CACHE := $(or $(AZUREML_ENDPOINTS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azureml-endpoints)
+VENV := .venv/bin
+export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
+
+.PHONY: up preview down test test-all check bench setup
+
+up: setup ; @$(VENV)/python -m tools.up up $(STACK)
+preview: setup ; @$(VENV)/python -m tools.up preview $(STACK)
+down: setup ; @$(VENV)/python -m tools.up down $(STACK)
+test: setup ; @$(VENV)/python -m pytest -n 2 -m "not slow"
+test-all: setup ; @$(VENV)/python -m pytest -n 2
+check: setup ; @$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/pyright && $(VENV)/python -m tools.locks check
+bench: setup ; @$(VENV)/python -m bench
+setup: ; @$(PYTHON) -m tools.setup

@@ -1,0 +1,174 @@
+"""What a killed pulumi leaves: its lock is freed, its processes are ended, its half-made resources are taken in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tools import recovery
+
+SLEEP = "import sys; print(flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "PULUMI_BACKEND_URL": f"file://{tmp_path}/state", "PULUMI_HOME": str(tmp_path / "home")}
+
+
+@contextmanager
+def process(environment: dict[str, str], *argv: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has started, and ends with this block at the latest."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe, text=True) as running:
+        assert running.stdout
+        running.stdout.readline()
+        yield running
+        running.communicate("")
+
+
+def lock(environment: dict[str, str], pid: int, *, host: str | None = None, stack: str = "local") -> Path:
+    folder = recovery.bookkeeping(environment)
+    assert folder
+    file = folder / "locks" / "organization" / "project" / stack / "a1.json"
+    file.parent.mkdir(parents=True)
+    now = datetime.now(UTC).isoformat()
+    file.write_text(json.dumps({"pid": pid, "hostname": host or socket.gethostname(), "timestamp": now}))
+    return file
+
+
+def dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    return gone.pid
+
+
+def test_the_lock_of_a_dead_pulumi_is_freed(environment: dict[str, str]) -> None:
+    file = lock(environment, dead_pid())
+    recovery.free_dead_locks("local", environment)
+    assert not file.exists()
+
+
+def test_the_lock_of_another_stack_is_left_alone(environment: dict[str, str]) -> None:
+    file = lock(environment, dead_pid(), stack="dev")
+    recovery.free_dead_locks("local", environment)
+    assert file.exists()
+
+
+def test_a_number_that_another_program_has_now_counts_as_dead(environment: dict[str, str]) -> None:
+    file = lock(environment, os.getpid())
+    recovery.free_dead_locks("local", environment)
+    assert not file.exists(), "this process is a pytest, not a pulumi"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a script has its interpreter's name there")
+def test_a_pulumi_that_is_at_work_is_waited_for(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text("#!/bin/sh\necho\nread line\n")
+    program.chmod(0o755)
+    with process(environment, program) as engine:
+        file = lock(environment, engine.pid)
+        waiter = threading.Thread(target=recovery.free_dead_locks, args=("local", environment))
+        waiter.start()
+        waiter.join(0.5)
+        assert waiter.is_alive()
+        assert file.exists()
+        file.unlink()  # as it does when it has ended
+        waiter.join(30)
+        assert not waiter.is_alive()
+    assert f"process {engine.pid}" in capsys.readouterr().out
+
+
+def test_a_lock_of_another_machine_is_not_judged(environment: dict[str, str]) -> None:
+    file = lock(environment, 1, host="elsewhere")
+    with pytest.raises(recovery.RecoveryError, match=r"elsewhere.*pulumi cancel"):
+        recovery.free_dead_locks("local", environment)
+    assert file.exists()
+
+
+def test_a_lock_that_cannot_be_read_is_freed(environment: dict[str, str]) -> None:
+    file = lock(environment, 1)
+    file.write_text("{")
+    recovery.free_dead_locks("local", environment)
+    assert not file.exists()
+
+
+def test_state_in_a_service_is_not_looked_into(environment: dict[str, str], tmp_path: Path) -> None:
+    elsewhere = {**environment, "PULUMI_BACKEND_URL": "https://example.invalid"}
+    assert recovery.bookkeeping(elsewhere) is None
+    assert recovery.checkpoint(tmp_path, "local", elsewhere) is None
+
+
+def test_what_a_dead_engine_started_is_ended(environment: dict[str, str]) -> None:
+    with process(environment, sys.executable, "-c", SLEEP, "pulumi.dynamic") as orphan:
+        assert recovery.end_orphans(environment) == 1
+        assert not psutil.pid_exists(orphan.pid)
+
+
+def test_processes_of_another_pulumi_home_live_on(environment: dict[str, str]) -> None:
+    other = {**environment, "PULUMI_HOME": f"{environment['PULUMI_HOME']}-other"}
+    with process(other, sys.executable, "-c", SLEEP, "pulumi.dynamic") as somebodys:
+        assert recovery.end_orphans(environment) == 0
+        assert somebodys.poll() is None
+
+
+def test_a_shell_with_the_variables_of_local_azure_lives_on(environment: dict[str, str]) -> None:
+    with process(environment, sys.executable, "-c", SLEEP) as shell:
+        assert recovery.end_orphans(environment) == 0
+        assert shell.poll() is None
+
+
+# half-made resources
+
+
+def operation(urn: str, kind: str = "creating") -> dict[str, Any]:
+    return {"type": kind, "resource": {"urn": urn, "type": "t", "custom": True, "inputs": {"name": urn}}}
+
+
+def test_a_creation_that_azure_carried_out_becomes_a_resource() -> None:
+    deployment = {"resources": [{"urn": "old"}], "pending_operations": [operation("new")]}
+    result = recovery.repaired(deployment, lambda resource: ("/id", {"state": "Succeeded"}))
+    added = {**operation("new")["resource"], "id": "/id", "outputs": {"state": "Succeeded"}}
+    assert result == {"resources": [{"urn": "old"}, added]}, "after the old ones, on which it may depend"
+
+
+def test_a_creation_that_azure_knows_nothing_of_is_dropped() -> None:
+    result = recovery.repaired({"pending_operations": [operation("new")]}, lambda resource: None)
+    assert result == {"resources": []}
+
+
+@pytest.mark.parametrize("kind", ["updating", "deleting", "reading"])
+def test_other_operations_are_left_to_the_next_refresh(kind: str) -> None:
+    deployment = {"resources": [{"urn": "old"}], "pending_operations": [operation("old", kind)]}
+    assert recovery.repaired(deployment, lambda resource: ("/id", {})) == {"resources": [{"urn": "old"}]}
+
+
+def test_a_resource_is_not_taken_in_twice() -> None:
+    deployment = {"resources": [{"urn": "old"}], "pending_operations": [operation("old")]}
+    assert recovery.repaired(deployment, lambda resource: ("/id", {})) == {"resources": [{"urn": "old"}]}
+
+
+def test_an_id_is_made_of_the_names_in_the_inputs() -> None:
+    path = "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}/x/{name}"
+    inputs = {"resourceGroupName": "rg", "name": "a b", "properties": {"x": 1}}
+    assert recovery.arm_id(path, "sub", inputs) == "/subscriptions/sub/resourceGroups/rg/x/a%20b"
+
+
+def test_the_id_of_a_role_assignment_starts_with_its_scope() -> None:
+    path = "/{scope}/providers/Microsoft.Authorization/roleAssignments/{roleAssignmentName}"
+    inputs = {"scope": "/subscriptions/sub/resourceGroups/rg", "roleAssignmentName": "r"}
+    expected = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.Authorization/roleAssignments/r"
+    assert recovery.arm_id(path, "sub", inputs) == expected

@@ -1,0 +1,108 @@
+"""What `make up` does around the CLI: the environment it gives it, and what Ctrl-C means while it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from localazure.environment import shell_lines
+from tools import up
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "import os, sys; from tools.up import pulumi; sys.exit(pulumi(['up'], os.environ))"
+# Like the real one, it counts interruptions, and ends between two steps.
+PULUMI = """#!/bin/sh
+interrupted=0
+trap 'interrupted=$((interrupted + 1)); echo interrupted $interrupted' INT
+echo started
+while [ $interrupted = 0 ]; do sleep 0.05; done
+sleep 0.3
+echo ended after $interrupted
+exit 255
+"""
+
+
+@contextmanager
+def running(tmp_path: Path, script: str) -> Iterator[subprocess.Popen[str]]:
+    """`up.pulumi` in a process group of its own, with a stand-in for the CLI."""
+    (tmp_path / "pulumi").write_text(script)
+    (tmp_path / "pulumi").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", RUN]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def lines(process: subprocess.Popen[str]) -> list[str]:
+    return process.communicate(timeout=30)[0].splitlines()
+
+
+def test_ctrl_c_reaches_the_cli_once_and_is_waited_for(tmp_path: Path) -> None:
+    with running(tmp_path, PULUMI) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all of the foreground
+        assert lines(process) == ["interrupted 1", "ended after 1"]
+        assert process.returncode == up.INTERRUPTED
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_order_to_end_interrupts_the_cli(number: signal.Signals, tmp_path: Path) -> None:
+    with running(tmp_path, PULUMI) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        assert lines(process) == ["interrupted 1", "ended after 1"]
+        assert process.returncode == up.INTERRUPTED
+
+
+def test_the_exit_code_is_the_clis(tmp_path: Path) -> None:
+    with running(tmp_path, "#!/bin/sh\nexit 7\n") as process:
+        assert process.wait(30) == 7
+
+
+def test_the_variables_that_local_azure_prints_are_taken_over() -> None:
+    values = {"PLAIN": "a", "AWKWARD": 'it\'s = "two\nlines" $HOME'}
+    before = {"ARM_CLIENT_ID": "somebody", "KEPT": "yes"}
+    assert up.applied(shell_lines(values), before) == {"KEPT": "yes", **values}
+
+
+def test_tools_come_first_on_path(tmp_path: Path) -> None:
+    environment = up.tools_environment({"PATH": "/usr/bin", "AZUREML_ENDPOINTS_CACHE": str(tmp_path)})
+    assert environment["PATH"].split(":") == [str(Path(sys.executable).parent), f"{tmp_path}/bin", "/usr/bin"]
+    assert up.tools_environment(environment)["PATH"] == environment["PATH"], "however often it is applied"
+
+
+@pytest.mark.parametrize(
+    ("environment", "unattended"),
+    [
+        ({"IDENTITY_ENDPOINT": "http://127.0.0.1:4000/token", "PULUMI_HOME": "/x"}, ["--yes", "--skip-preview"]),
+        ({"IDENTITY_ENDPOINT": "http://169.254.169.254/token", "PULUMI_HOME": "/x"}, []),
+        ({}, []),
+    ],
+    ids=["Local Azure", "a machine in Azure", "a laptop"],
+)
+def test_nothing_is_done_in_azure_without_asking(environment: dict[str, str], unattended: list[str]) -> None:
+    assert up.unattended(environment) == unattended
+
+
+def test_a_clone_without_local_azure_has_nothing_to_take_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "ROOT", tmp_path)
+    assert up.main(["down", "local"]) == 0
+    assert "nothing to take down" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

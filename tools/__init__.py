@@ -1,0 +1,1 @@
+"""Set-up from nothing, and what the Makefile's targets run."""

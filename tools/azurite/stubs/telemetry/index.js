@@ -1,0 +1,3 @@
+"use strict";
+// Azurite loads its telemetry client even when it is started with --disableTelemetry, and then never calls it.
+module.exports = {};

@@ -1,0 +1,199 @@
+"""What a killed `pulumi` leaves behind, and how the next one goes on: its lock, its processes, its half-made resources.
+
+Only for state in a folder (`PULUMI_BACKEND_URL=file://…`), as Local Azure's is; other backends look after themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import psutil
+
+Environment = Mapping[str, str]
+Resource = dict[str, Any]
+Find = Callable[[Resource], tuple[str, dict[str, Any]] | None]
+
+# What an engine starts; the program's own process carries the host's name in its arguments.
+CHILDREN = ("pulumi-language-python", "pulumi-resource-", "pulumi.dynamic", "localazure.pulumi_plugin")
+DONE = ("", "succeeded", "failed", "canceled", "disabled")
+
+
+class RecoveryError(Exception):
+    """The stack cannot be brought into a state to go on from; the message says why and the way out."""
+
+
+def bookkeeping(environment: Environment) -> Path | None:
+    """Where the CLI keeps stacks and locks, if that is a folder on this machine."""
+    backend = urlsplit(environment.get("PULUMI_BACKEND_URL", ""))
+    return Path(unquote(backend.path)) / ".pulumi" if backend.scheme == "file" else None
+
+
+def checkpoint(project: Path, stack: str, environment: Environment) -> dict[str, Any] | None:
+    """The stack's latest deployment; empty before its first, None if there is no such stack."""
+    if not (folder := bookkeeping(environment)):
+        return None
+    name = next(line.split(":", 1)[1].strip() for line in _lines(project / "Pulumi.yaml") if line.startswith("name:"))
+    file = folder / "stacks" / name / f"{stack}.json"
+    return json.loads(file.read_text())["checkpoint"].get("latest") or {} if file.is_file() else None
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+# locks
+
+
+def free_dead_locks(stack: str, environment: Environment) -> None:
+    """Remove the locks of engines that are dead, with the processes they left; wait for one that lives."""
+    folder = bookkeeping(environment)
+    for lock in sorted(folder.glob(f"locks/**/{stack}/*.json")) if folder else []:
+        if holder := _holder(lock):
+            print(f"Another pulumi (process {holder.pid}) is at work on stack {stack}; waiting for it.", flush=True)
+            _wait_for(lock)
+        else:
+            print(f"Freeing stack {stack}: the pulumi that locked it is dead.", flush=True)
+            _free(lock)
+    end_orphans(environment)
+
+
+def _free(lock: Path) -> None:
+    for file in (lock, lock.with_name(f"{lock.name}.attrs")):
+        file.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> psutil.Process | None:
+    """The living process that holds a lock.
+
+    Raises:
+        RecoveryError: it was taken on another machine, whose processes cannot be seen from here.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+        content = json.loads(lock.read_text())
+        if content["hostname"] != socket.gethostname():
+            raise RecoveryError(f"{lock} is held on {content['hostname']}: end that pulumi, or run `pulumi cancel`.")
+        process = psutil.Process(content["pid"])
+        # A number is used again: the process that took the lock was there before it, and is a pulumi.
+        older = process.create_time() < datetime.fromisoformat(content["timestamp"]).timestamp() + 1
+        return process if older and process.name().startswith("pulumi") else None
+    return None
+
+
+def _wait_for(lock: Path) -> None:
+    while lock.exists():
+        if _holder(lock) is None:
+            _free(lock)
+        time.sleep(0.2)
+
+
+def end_orphans(environment: Environment) -> int:
+    """End what dead engines of this Pulumi home have left running; their language host would stay for minutes."""
+    home = environment.get("PULUMI_HOME")
+    orphans = [process for process in psutil.process_iter() if home and _is_orphan(process, home)]
+    for process in orphans:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(orphans, timeout=5)
+    return len(orphans)
+
+
+def _is_orphan(process: psutil.Process, home: str) -> bool:
+    with contextlib.suppress(psutil.Error):
+        mine = any(child in " ".join(process.cmdline()) for child in CHILDREN)
+        if mine and process.environ().get("PULUMI_HOME") == home:
+            return not any(parent.name() == "pulumi" for parent in process.parents())
+    return False
+
+
+# half-made resources
+
+
+def bring_back(project: Path, stack: str, environment: Environment) -> None:
+    """Take into the state what Azure has made of the creations that were under way when the engine died.
+
+    Otherwise `up` would create them again, and azure-native refuses to create what exists. The state is edited because
+    `pulumi refresh --import-pending-creates` of this CLI drops the creations and imports nothing.
+    """
+    pending = (checkpoint(project, stack, environment) or {}).get("pending_operations")
+    if not pending:
+        return
+    print(f"Looking for what became of {len(pending)} operations that were interrupted.", flush=True)
+    command = ["pulumi", "stack", "--stack", stack]
+    exported = json.loads(_pulumi([*command, "export"], project, environment))
+    exported["deployment"] = repaired(exported["deployment"], in_local_azure(environment))
+    _pulumi([*command, "import"], project, environment, json.dumps(exported))
+
+
+def _pulumi(argv: list[str], project: Path, environment: Environment, content: str | None = None) -> str:
+    done = subprocess.run(argv, cwd=project, env=dict(environment), input=content, capture_output=True, text=True)
+    if done.returncode:
+        raise RecoveryError(f"`{' '.join(argv)}` failed:\n{(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def repaired(deployment: dict[str, Any], find: Find) -> dict[str, Any]:
+    """The deployment without pending operations; creations that `find` finds are resources of it.
+
+    Updates and deletions just go: the resource is in the state, and the next refresh sees how far they came.
+    """
+    known = {resource["urn"] for resource in deployment.get("resources", [])}
+    added = [found for found in _creations(deployment, find) if found["urn"] not in known]
+    rest = {key: value for key, value in deployment.items() if key != "pending_operations"}
+    return {**rest, "resources": [*deployment.get("resources", []), *added]}
+
+
+def _creations(deployment: dict[str, Any], find: Find) -> Iterator[Resource]:
+    for operation in deployment.get("pending_operations", []):
+        resource = operation["resource"]
+        if operation["type"] == "creating" and (found := find(resource)):
+            yield {**resource, "id": found[0], "outputs": found[1]}
+
+
+def in_local_azure(environment: Environment) -> Find:
+    """A `find` that asks Local Azure, and waits until a creation that goes on there has come to its end.
+
+    It knows azure-native's resources. The program's dynamic ones adopt what is there when they are created again.
+    """
+    from localazure.pulumi_plugin.arm import Arm, Tokens, local_access
+    from localazure.pulumi_plugin.lifecycle import Lifecycle
+    from localazure.pulumi_plugin.shapes import Catalogue
+
+    catalogue, access = Catalogue.load(), local_access(environment)
+    subscription = environment["ARM_SUBSCRIPTION_ID"]
+    tokens = Tokens(access)
+    arm = Arm(access, tokens)
+    lifecycle = Lifecycle(catalogue, arm, tokens, subscription)
+
+    def find(resource: Resource) -> tuple[str, dict[str, Any]] | None:
+        shape = catalogue.resource(resource["type"])
+        if shape is None:
+            return None
+        id = arm_id(shape.row.path, subscription, resource["inputs"])
+        if not arm.exists(id, shape.api_version):
+            return None
+        _wait_until_done(lambda: arm.get(id, shape.api_version))
+        state = lifecycle.read(shape, id, resource["inputs"], {})
+        return (id, dict(state.outputs)) if state else None
+
+    return find
+
+
+def arm_id(path: str, subscription: str, inputs: Mapping[str, Any]) -> str:
+    """An ARM id from its pattern and the inputs that it names."""
+    values = {name: quote(value, safe="") for name, value in inputs.items() if isinstance(value, str)}
+    scope = {"scope": inputs["scope"].strip("/")} if "scope" in inputs else {}
+    return path.format_map({**values, **scope, "subscriptionId": subscription})
+
+
+def _wait_until_done(read: Callable[[], Mapping[str, Any]], pause: float = 0.2) -> None:
+    while str((read().get("properties") or {}).get("provisioningState") or "").lower() not in DONE:
+        time.sleep(pause)

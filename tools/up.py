@@ -1,0 +1,172 @@
+"""`make up`, `make preview` and `make down`: one stack by the Pulumi CLI, and under `local` its Local Azure.
+
+Only `local` starts Local Azure. Any other stack goes where the environment says: to Azure, or to a Local Azure whose
+variables the shell has evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from localazure.pulumi_plugin.install import install as install_plugin
+from tools import recovery, summary
+from tools.cache import cache_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = "local"
+INTERRUPTED = 130
+
+Environment = Mapping[str, str]
+
+
+class UpError(Exception):
+    """The stack cannot be worked on; the message says why and the way out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("stack")
+    options = parser.parse_args(arguments)
+    try:
+        return ACTIONS[options.action](options.stack)
+    except (UpError, recovery.RecoveryError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def up(stack: str) -> int:
+    environment = prepare(stack)
+    recovery.bring_back(ROOT, stack, environment)
+    code = pulumi(["up", *unattended(environment), "--suppress-outputs", "--stack", stack], environment)
+    if code == INTERRUPTED:
+        print("Interrupted. `make up` goes on from here.", file=sys.stderr)
+    if code == 0:
+        outputs = json.loads(answer(["pulumi", "stack", "output", "--json", "--stack", stack], environment))
+        print(summary.of(outputs, environment if reaches_local_azure(environment) else None))
+    return code
+
+
+def preview(stack: str) -> int:
+    return pulumi(["preview", "--stack", stack], prepare(stack))
+
+
+def down(stack: str) -> int:
+    """Destroy what the stack has made; the stack itself, with its history, can be brought up again."""
+    if stack == LOCAL and not (ROOT / ".localazure").exists():
+        print("There is nothing to take down: this clone has no Local Azure.")
+        return 0
+    environment = prepare(stack)
+    recovery.bring_back(ROOT, stack, environment)
+    code = pulumi(["destroy", *unattended(environment), "--stack", stack], environment)
+    if code == 0 and stack == LOCAL:
+        recovery.end_orphans(environment)
+        return subprocess.call([sys.executable, "-m", "localazure", "stop"], cwd=ROOT)
+    return code
+
+
+ACTIONS = {"up": up, "preview": preview, "down": down}
+
+
+# where the stack goes
+
+
+def prepare(stack: str) -> Environment:
+    """The environment in which the CLI finds its programs, and the stack its cloud; the stack is there afterwards."""
+    environment = tools_environment(os.environ)
+    if stack == LOCAL:
+        environment = local_azure(environment)
+    if reaches_local_azure(environment):
+        install_plugin(Path(environment["PULUMI_HOME"]))
+    recovery.free_dead_locks(stack, environment)
+    select(stack, environment)
+    return environment
+
+
+def tools_environment(environ: Environment) -> dict[str, str]:
+    first = [str(Path(sys.executable).parent), str(cache_dir(environ) / "bin")]
+    rest = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if folder not in first]
+    return {**environ, "PATH": os.pathsep.join([*first, *rest]), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+
+
+def local_azure(environment: Environment) -> Environment:
+    """Start Local Azure, unless it runs, and take over the variables that lead to it."""
+    command = [sys.executable, "-m", "localazure"]
+    if subprocess.call([*command, "start"], cwd=ROOT, env=environment):
+        raise UpError("Local Azure did not start; what it said is above.")
+    return applied(answer([*command, "env"], environment), environment)
+
+
+def applied(script: str, environment: Environment) -> dict[str, str]:
+    """The environment after the `export` and `unset` lines of a shell script."""
+    result = dict(environment)
+    verb = ""
+    for word in shlex.split(script):
+        if word in ("export", "unset"):
+            verb = word
+        elif verb == "unset":
+            result.pop(word, None)
+        else:
+            name, _, value = word.partition("=")
+            result[name] = value
+    return result
+
+
+def reaches_local_azure(environment: Environment) -> bool:
+    loopback = urlsplit(environment.get("IDENTITY_ENDPOINT", "")).hostname == "127.0.0.1"
+    return loopback and "PULUMI_HOME" in environment
+
+
+def unattended(environment: Environment) -> list[str]:
+    """On a laptop nothing needs a second thought; in Azure, Pulumi shows what it is about to do and asks."""
+    return ["--yes", "--skip-preview"] if reaches_local_azure(environment) else []
+
+
+def select(stack: str, environment: Environment) -> None:
+    if recovery.checkpoint(ROOT, stack, environment) is None:
+        answer(["pulumi", "stack", "select", "--create", "--non-interactive", stack], environment)
+
+
+# the CLI
+
+
+def pulumi(arguments: Sequence[str], environment: Environment) -> int:
+    """Run the CLI to its end, also after Ctrl-C: the terminal sends that to it too, and it stops between two steps."""
+    interruptions: list[int] = []
+    with subprocess.Popen(["pulumi", *arguments], cwd=ROOT, env=dict(environment)) as process:
+
+        def interrupted(number: int, _: object) -> None:
+            interruptions.append(number)
+            if number != signal.SIGINT:
+                process.send_signal(signal.SIGINT)
+
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, interrupted) for number in handled}
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return INTERRUPTED if interruptions and code else code
+
+
+def answer(argv: Sequence[str], environment: Environment, *, input: str | None = None) -> str:
+    done = subprocess.run(argv, cwd=ROOT, env=dict(environment), input=input, capture_output=True, text=True)
+    if done.returncode:
+        raise UpError(f"`{shlex.join(argv)}` failed:\n{(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
