@@ -1,6 +1,6 @@
 # One line for each target; every target sets up first what is missing, in the clone and in the cache.
 STACK ?= local
-PYTHON := $(shell command -v python3)
+PYTHON := $(or $(shell command -v python3 2>/dev/null),python3)
 CACHE := $(or $(AZUREML_ENDPOINTS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azureml-endpoints)
 VENV := .venv/bin
 export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)

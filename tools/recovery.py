@@ -24,6 +24,7 @@ Find = Callable[[Resource], tuple[str, dict[str, Any]] | None]
 
 # What an engine starts; the program's own process carries the host's name in its arguments.
 CHILDREN = ("pulumi-language-python", "pulumi-resource-", "pulumi.dynamic", "localazure.pulumi_plugin")
+PATIENCE = 1800.0  # seconds for a creation that goes on: building an environment may take many minutes
 DONE = ("", "succeeded", "failed", "canceled", "disabled")
 
 
@@ -195,5 +196,12 @@ def arm_id(path: str, subscription: str, inputs: Mapping[str, Any]) -> str:
 
 
 def _wait_until_done(read: Callable[[], Mapping[str, Any]], pause: float = 0.2) -> None:
-    while str((read().get("properties") or {}).get("provisioningState") or "").lower() not in DONE:
+    deadline = time.monotonic() + PATIENCE
+    while _state(content := read()) not in DONE:
+        if time.monotonic() > deadline:
+            raise RecoveryError(f"{content.get('id')} is still {_state(content)}: see `python -m localazure logs`.")
         time.sleep(pause)
+
+
+def _state(content: Mapping[str, Any]) -> str:
+    return str((content.get("properties") or {}).get("provisioningState") or "").lower()

@@ -113,8 +113,10 @@ def test_a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes(cl
     note = clone.path / "scoring/models/mlflow/note.txt"
     note.write_text("another content, another revision\n")
     planned = clone.planned()
-    created = [name for operation, name in planned if operation == "create" and "-online-blue-" in name]
-    (new,) = [name.removeprefix("tumor-online-") for name in created if not name.endswith(("-model", "-code"))]
+    created = [
+        re.fullmatch(r"tumor-online-(blue-[0-9a-f]{8})", name) for operation, name in planned if operation == "create"
+    ]
+    (new,) = [match.group(1) for match in created if match]
     assert new != old
     assert ("update", "tumor-online-traffic") in planned
     assert ("delete", f"tumor-online-{old}") in planned

@@ -172,3 +172,15 @@ def test_the_id_of_a_role_assignment_starts_with_its_scope() -> None:
     inputs = {"scope": "/subscriptions/sub/resourceGroups/rg", "roleAssignmentName": "r"}
     expected = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.Authorization/roleAssignments/r"
     assert recovery.arm_id(path, "sub", inputs) == expected
+
+
+def test_a_creation_that_goes_on_is_waited_for() -> None:
+    states = iter(["Creating", "Updating", "Succeeded", "never read"])
+    recovery._wait_until_done(lambda: {"properties": {"provisioningState": next(states)}}, pause=0)
+    assert next(states) == "never read"
+
+
+def test_a_creation_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    with pytest.raises(recovery.RecoveryError, match="/id is still creating"):
+        recovery._wait_until_done(lambda: {"id": "/id", "properties": {"provisioningState": "Creating"}}, pause=0)

@@ -1,5 +1,6 @@
 """The CONNECT proxy over real sockets: what it serves, forwards, passes and refuses, and that nothing is left."""
 
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -178,7 +179,8 @@ def test_nothing_is_left_of_a_failed_handshake(running: RunningProxy, choices: d
             ssl.create_default_context(cadata=None).wrap_socket(raw, server_hostname=HOST)
         with running.tunnel(HOST) as client:
             client.sendall(b"this is no TLS at all\r\n\r\n")
-            read_all(client)
+            with contextlib.suppress(ConnectionResetError):
+                read_all(client)
         until(lambda: running.proxy.connections == 0, "the servers' connections are closed too")
 
 
@@ -217,14 +219,16 @@ def test_what_is_no_tunnel_is_answered_clearly(running: RunningProxy, request_li
 
 
 def test_an_endless_head_is_refused(running: RunningProxy) -> None:
-    assert running.ask(b"CONNECT a:1 HTTP/1.1\r\nX: " + b"x" * 20_000).startswith("HTTP/1.1 431 ")
+    # Not a byte too many: what is sent after the answer would reset the connection.
+    assert running.ask(b"x" * (module.HEAD_BYTES + 1)).startswith("HTTP/1.1 431 ")
 
 
 def test_a_server_that_is_down_is_named(running: RunningProxy, choices: dict[str, Upstream]) -> None:
-    with server(echo) as port:
-        pass
-    choices[HOST] = Serve(port)
-    answer = running.ask(f"CONNECT {HOST}:443 HTTP/1.1\r\n\r\n".encode())
+    with socket.socket() as taken:
+        # Bound, so that nobody else gets the port, but not listening.
+        taken.bind(("127.0.0.1", 0))
+        choices[HOST] = Serve(taken.getsockname()[1])
+        answer = running.ask(f"CONNECT {HOST}:443 HTTP/1.1\r\n\r\n".encode())
     assert answer.startswith(f"HTTP/1.1 502 Local Azure's server for {HOST} does not answer")
 
 
