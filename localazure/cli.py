@@ -19,6 +19,7 @@ from localazure import processes
 from localazure.admin import Admin
 from localazure.errors import LocalAzureError, NotRunning, StartFailed
 from localazure.home import DEFAULT_NAME, Home
+from localazure.pulumi_plugin.install import install as install_plugin
 from localazure.runtime import Runtime, claimant, claimed, starting
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def _serve(context: _Context) -> int:
 def _start(context: _Context) -> int:
     home = context.home
     home.create()
+    # So that the shell that evaluates `env` can drive Pulumi by hand.
+    install_plugin(home.pulumi_home)
     with starting(home):
         daemon = None if claimed(home) else _spawn(context)
         status = _wait_until_it_answers(home, daemon)

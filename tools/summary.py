@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,24 @@ def of(outputs: Outputs, local: Mapping[str, str] | None) -> str:
     lines = [line for name, endpoint in online for line in _online(name, endpoint, outputs, local)]
     lines += [line for name, endpoint in batch for line in _batch(name, endpoint, outputs, local)]
     return "\n".join(["", *lines, *(_next_local() if local else _next_azure())])
+
+
+def way_out(resources: Iterable[Mapping[str, Any]]) -> str:
+    """How to go on where a deployment's first creation failed, which Azure never repairs; empty where none did.
+
+    `resources` are those of `pulumi stack export`, which keeps such a deployment with its errors.
+    """
+    failed = [each["inputs"]["deploymentName"] for each in resources if each.get("initErrors") and _is_deployment(each)]
+    return "\n".join(
+        f"Deployment {name} did not come up and stays broken; the traffic is as it was. Correct what its log says, then "
+        "`make up`. Where that changes nothing it runs (model, code, environment, size, variables), also raise "
+        f"`attempt` of {name.rpartition('-')[0]} in the stack configuration: a new revision is tried and this one goes."
+        for name in failed
+    )
+
+
+def _is_deployment(resource: Mapping[str, Any]) -> bool:
+    return resource["type"].endswith((":OnlineDeployment", ":BatchDeployment"))
 
 
 def _online(name: str, endpoint: Outputs, outputs: Outputs, local: Mapping[str, str] | None) -> Iterator[str]:

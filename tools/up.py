@@ -52,6 +52,9 @@ def up(stack: str) -> int:
     code = pulumi(["up", *unattended(environment), "--suppress-outputs", "--stack", stack], environment)
     if code == INTERRUPTED:
         print("Interrupted. `make up` goes on from here.", file=sys.stderr)
+    elif code:
+        state = json.loads(answer(["pulumi", "stack", "export", "--stack", stack], environment))
+        print(summary.way_out(state["deployment"].get("resources") or []), file=sys.stderr)
     if code == 0:
         outputs = json.loads(answer(["pulumi", "stack", "output", "--json", "--stack", stack], environment))
         print(summary.of(outputs, environment if reaches_local_azure(environment) else None))
@@ -88,6 +91,7 @@ def prepare(stack: str) -> Environment:
     if stack == LOCAL:
         environment = local_azure(environment)
     if reaches_local_azure(environment):
+        # Also where Local Azure was started from another clone, whose interpreter the plugin would use.
         install_plugin(Path(environment["PULUMI_HOME"]))
     recovery.free_dead_locks(stack, environment)
     select(stack, environment)
@@ -144,20 +148,24 @@ def select(stack: str, environment: Environment) -> None:
 def pulumi(arguments: Sequence[str], environment: Environment) -> int:
     """Run the CLI to its end, also after Ctrl-C: the terminal sends that to it too, and it stops between two steps."""
     interruptions: list[int] = []
-    with subprocess.Popen(["pulumi", *arguments], cwd=ROOT, env=dict(environment)) as process:
+    process: subprocess.Popen[bytes] | None = None
 
-        def interrupted(number: int, _: object) -> None:
-            interruptions.append(number)
-            if number != signal.SIGINT:
-                process.send_signal(signal.SIGINT)
+    def interrupted(number: int, _: object) -> None:
+        interruptions.append(number)
+        if number != signal.SIGINT and process:
+            process.send_signal(signal.SIGINT)
 
-        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, interrupted) for number in handled}
-        try:
-            code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    # Before the CLI starts: a signal that arrives while it does must find the handler.
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupted) for number in handled}
+    try:
+        process = subprocess.Popen(["pulumi", *arguments], cwd=ROOT, env=dict(environment))
+        if set(interruptions) - {signal.SIGINT}:
+            process.send_signal(signal.SIGINT)
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return INTERRUPTED if interruptions and code else code
 
 

@@ -57,3 +57,15 @@ def test_in_azure_the_keys_come_from_azure() -> None:
 
 def test_a_stack_without_endpoints_still_says_what_is_next() -> None:
     assert "make preview" in summary.of({}, LOCAL)
+
+
+def test_a_deployment_that_failed_is_named_with_the_way_out() -> None:
+    kind = "azure-native:machinelearningservices:OnlineDeployment"
+    broken = {"type": kind, "inputs": {"deploymentName": "green-0a1b2c3d"}, "initErrors": ["no model"]}
+    sound = {"type": kind, "inputs": {"deploymentName": "blue-0a1b2c3d"}}
+    other = {"type": "azure-native:resources:ResourceGroup", "inputs": {}, "initErrors": ["denied"]}
+    text = summary.way_out([broken, sound, other])
+    assert "green-0a1b2c3d" in text
+    assert "`attempt` of green" in text
+    assert "blue" not in text
+    assert summary.way_out([sound, other]) == ""
