@@ -1,1 +1,16 @@
 """WHAT is deployed: one component a file."""
+
+from components import lean
+
+# Before a component imports azure-native: it is what the program spends most of its time on.
+lean.use(
+    "applicationinsights",
+    "authorization",
+    "containerregistry",
+    "keyvault",
+    "machinelearningservices",
+    "managedidentity",
+    "operationalinsights",
+    "resources",
+    "storage",
+)

@@ -37,7 +37,7 @@ def way_out(resources: Iterable[Mapping[str, Any]]) -> str:
     """
     failed = [each["inputs"]["deploymentName"] for each in resources if each.get("initErrors") and _is_deployment(each)]
     return "\n".join(
-        f"Deployment {name} did not come up and stays broken; the traffic is as it was. Correct what its log says, then "
+        f"Deployment {name} failed and stays broken; the traffic is as it was. Correct what its log says, then "
         "`make up`. Where that changes nothing it runs (model, code, environment, size, variables), also raise "
         f"`attempt` of {name.rpartition('-')[0]} in the stack configuration: a new revision is tried and this one goes."
         for name in failed

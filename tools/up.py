@@ -56,9 +56,16 @@ def up(stack: str) -> int:
         state = json.loads(answer(["pulumi", "stack", "export", "--stack", stack], environment))
         print(summary.way_out(state["deployment"].get("resources") or []), file=sys.stderr)
     if code == 0:
-        outputs = json.loads(answer(["pulumi", "stack", "output", "--json", "--stack", stack], environment))
+        outputs = stack_outputs(stack, environment)
         print(summary.of(outputs, environment if reaches_local_azure(environment) else None))
     return code
+
+
+def stack_outputs(stack: str, environment: Environment) -> summary.Outputs:
+    """The stack's outputs: from its state where that is a file at hand, which saves a second, else by the CLI."""
+    if state := recovery.checkpoint(ROOT, stack, environment):
+        return next(each for each in state["resources"] if each["type"] == "pulumi:pulumi:Stack").get("outputs") or {}
+    return json.loads(answer(["pulumi", "stack", "output", "--json", "--stack", stack], environment))
 
 
 def preview(stack: str) -> int:
@@ -128,8 +135,10 @@ def applied(script: str, environment: Environment) -> dict[str, str]:
 
 
 def reaches_local_azure(environment: Environment) -> bool:
+    """Whether these are the variables of a Local Azure: machines in Azure may have an identity on loopback as well."""
+    proxy = environment.get("LOCALAZURE_PROXY")
     loopback = urlsplit(environment.get("IDENTITY_ENDPOINT", "")).hostname == "127.0.0.1"
-    return loopback and "PULUMI_HOME" in environment
+    return loopback and "PULUMI_HOME" in environment and proxy is not None and environment.get("HTTPS_PROXY") == proxy
 
 
 def unattended(environment: Environment) -> list[str]:
@@ -139,7 +148,11 @@ def unattended(environment: Environment) -> list[str]:
 
 def select(stack: str, environment: Environment) -> None:
     if recovery.checkpoint(ROOT, stack, environment) is None:
-        answer(["pulumi", "stack", "select", "--create", "--non-interactive", stack], environment)
+        try:
+            answer(["pulumi", "stack", "select", "--create", "--non-interactive", stack], environment)
+        except UpError as error:
+            way_out = "Where Pulumi is to keep its state: `pulumi login`, or set PULUMI_BACKEND_URL."
+            raise UpError(f"{error}\n{way_out}") from None
 
 
 # the CLI

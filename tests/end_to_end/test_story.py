@@ -221,7 +221,7 @@ for deployment in [each.name for each in ml.batch_deployments.list("tumor-batch"
     clone.shell(".venv/bin/python -m localazure env > .localazure/kept.sh && .venv/bin/python -m localazure stop").ok()
     down = clone.shell("source .localazure/kept.sh && .venv/bin/python .localazure/script.py")
     assert down.code != 0
-    assert "workspace" not in down.out
+    assert "workspace aml-local" not in down.out
     clone.shell(".venv/bin/python -m localazure start").ok()
 
 

@@ -86,14 +86,23 @@ def test_tools_come_first_on_path(tmp_path: Path) -> None:
     assert up.tools_environment(environment)["PATH"] == environment["PATH"], "however often it is applied"
 
 
+LOCAL = {
+    "IDENTITY_ENDPOINT": "http://127.0.0.1:4000/token",
+    "HTTPS_PROXY": "http://127.0.0.1:4001",
+    "LOCALAZURE_PROXY": "http://127.0.0.1:4001",
+}
+
+
 @pytest.mark.parametrize(
     ("environment", "unattended"),
     [
-        ({"IDENTITY_ENDPOINT": "http://127.0.0.1:4000/token", "PULUMI_HOME": "/x"}, ["--yes", "--skip-preview"]),
+        ({**LOCAL, "PULUMI_HOME": "/x"}, ["--yes", "--skip-preview"]),
+        ({"IDENTITY_ENDPOINT": "http://127.0.0.1:41234/msi/token", "PULUMI_HOME": "/x"}, []),
+        ({**LOCAL, "PULUMI_HOME": "/x", "HTTPS_PROXY": "http://proxy.example"}, []),
         ({"IDENTITY_ENDPOINT": "http://169.254.169.254/token", "PULUMI_HOME": "/x"}, []),
         ({}, []),
     ],
-    ids=["Local Azure", "a machine in Azure", "a laptop"],
+    ids=["Local Azure", "an app in Azure", "a shell that went elsewhere", "a machine in Azure", "a laptop"],
 )
 def test_nothing_is_done_in_azure_without_asking(environment: dict[str, str], unattended: list[str]) -> None:
     assert up.unattended(environment) == unattended

@@ -3,11 +3,68 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 from localazure.arm import body as read
-from localazure.arm.store import Resource
-from localazure.providers.ml.names import BATCH_DEPLOYMENT_TYPE
+from localazure.arm.store import Resource, now
+from localazure.providers.ml.job_request import JobRequest
+from localazure.providers.ml.names import BATCH_DEPLOYMENT_TYPE, JOB_TYPE
+
+
+def new_job(
+    asked: JobRequest, workspace: Resource, endpoint: Resource, deployment: Resource, *, caller: str, repeat: str | None
+) -> Resource:
+    """A job that has just been asked for, in the form that ARM keeps; `repeat` is the caller's id of the request."""
+    moment = now()
+    job_id = f"{workspace.id}/jobs/{asked.name}"
+    properties = {
+        **dict.fromkeys(("description", "identity", "componentId", "jobs", "inputs", "outputs", "sourceJobId")),
+        "jobType": "Pipeline",
+        "status": "Preparing",
+        "displayName": asked.name,
+        "experimentName": asked.experiment or endpoint.name,
+        "tags": _tags(asked, deployment),
+        "properties": {"azureml.parameters": driver_parameters(asked.settings)},
+        "services": _services(asked.name, workspace),
+        "computeId": asked.settings["compute"],
+        "isArchived": False,
+        "settings": {},
+    }
+    data = {"createdAt": moment, "createdBy": caller, "createdByType": "Application"}
+    document = {"id": job_id, "name": asked.name, "type": JOB_TYPE, "properties": properties, "systemData": data}
+    hidden = {
+        "deployment": deployment.id,
+        "settings": asked.settings,
+        "inputs": asked.inputs,
+        "output": asked.output,
+        # The run of the one child, which the predictions' folder is named after.
+        "child": str(uuid.uuid4()),
+        "request": repeat,
+        "startTime": moment,
+        "endTime": None,
+        "error": None,
+    }
+    return Resource(job_id, JOB_TYPE, document, hidden, moment)
+
+
+def _tags(asked: JobRequest, deployment: Resource) -> dict[str, str]:
+    return {
+        "azureml.batchrun": "true",
+        "azureml.deploymentname": deployment.name,
+        "azureml.jobtype": "azureml.batchjob",
+        "inputType": ",".join(sorted({each["jobInputType"] for each in asked.inputs.values()})),
+        "outputType": "UriFolder",
+    }
+
+
+def _services(name: str, workspace: Resource) -> dict[str, Any]:
+    host = f"{workspace.document['location']}.api.azureml.ms"
+    tenant = workspace.properties["tenantId"]
+    return {
+        "Tracking": service("Tracking", f"azureml://{host}/mlflow/v1.0{workspace.id}?"),
+        "Studio": service("Studio", f"https://ml.azure.com/runs/{name}?wsid={workspace.id}&tid={tenant}"),
+    }
 
 
 def driver_parameters(settings: dict[str, Any]) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import ArmError, user_error
 from localazure.arm.routes import Answer, Call, Route
-from localazure.arm.store import Resource, now
+from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import page
-from localazure.providers.ml.job_documents import as_batch_job, driver_parameters, service
-from localazure.providers.ml.job_request import inputs_of, output_of, overridden
+from localazure.providers.ml.job_documents import as_batch_job, new_job
+from localazure.providers.ml.job_request import JobRequest
 from localazure.providers.ml.job_runner import ENDED, JobRunner
 from localazure.providers.ml.names import BATCH_ENDPOINT_TYPE, JOB_TYPE, WORKSPACE, workspace_above, workspace_of
 
@@ -100,8 +98,11 @@ class Jobs:
         repeat = call.headers.get("repeatability_request-id")
         if repeat and (job := self._repeated(workspace, repeat)):
             return Answer(201, as_batch_job(job))
-        sent = read.mapping(call.json(), "properties")
-        job = self._new(call, workspace, endpoint, deployment, sent, repeat)
+        asked = JobRequest.of(deployment.properties, read.mapping(call.json(), "properties"))
+        if self._cloud.store.get(f"{workspace.id}/jobs/{asked.name}"):
+            raise user_error(409, f"A job with the name '{asked.name}' already exists.")
+        who = str(call.caller.get("oid") or self._cloud.caller)
+        job = new_job(asked, workspace, endpoint, deployment, caller=who, repeat=repeat)
         self._cloud.store.put(job)
         self._cloud.store.after_commit(lambda: self._runner.submit(job))
         return Answer(
@@ -125,78 +126,3 @@ class Jobs:
         # The client sends its request again when the connection broke; it must not run twice.
         found = self._cloud.store.below(workspace.id, JOB_TYPE)
         return next((job for job in found if job.hidden.get("request") == request), None)
-
-    def _new(
-        self,
-        call: Call,
-        workspace: Resource,
-        endpoint: Resource,
-        deployment: Resource,
-        sent: dict[str, Any],
-        repeat: str | None,
-    ) -> Resource:
-        settings = overridden(deployment.properties, sent)
-        inputs = inputs_of(sent)
-        output = output_of(sent)
-        given = read.text(sent, "name", "properties")
-        name = (
-            given if given and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}", given) else f"batchjob-{uuid.uuid4()}"
-        )
-        if self._cloud.store.get(f"{workspace.id}/jobs/{name}"):
-            raise user_error(409, f"A job with the name '{name}' already exists.")
-        tags = {
-            "azureml.batchrun": "true",
-            "azureml.deploymentname": deployment.name,
-            "azureml.jobtype": "azureml.batchjob",
-            "inputType": ",".join(sorted({each["jobInputType"] for each in inputs.values()})),
-            "outputType": "UriFolder",
-        }
-        host = f"{endpoint.document['location']}.api.azureml.ms"
-        services = {
-            "Tracking": service("Tracking", f"azureml://{host}/mlflow/v1.0{workspace.id}?"),
-            "Studio": service(
-                "Studio", f"https://ml.azure.com/runs/{name}?wsid={workspace.id}&tid={self._cloud.settings.tenant_id}"
-            ),
-        }
-        experiment = read.text(
-            read.mapping(sent, "properties", "properties"), "experimentName", "properties.properties"
-        )
-        properties = {
-            "jobType": "Pipeline",
-            "status": "Preparing",
-            "displayName": name,
-            "experimentName": experiment or endpoint.name,
-            "description": None,
-            "tags": tags,
-            "properties": {"azureml.parameters": driver_parameters(settings)},
-            "services": services,
-            "computeId": settings["compute"],
-            "isArchived": False,
-            "identity": None,
-            "componentId": None,
-            "settings": {},
-            "jobs": None,
-            "inputs": None,
-            "outputs": None,
-            "sourceJobId": None,
-        }
-        moment = now()
-        data = {
-            "createdAt": moment,
-            "createdBy": str(call.caller.get("oid") or self._cloud.caller),
-            "createdByType": "Application",
-        }
-        job_id = f"{workspace.id}/jobs/{name}"
-        document = {"id": job_id, "name": name, "type": JOB_TYPE, "properties": properties, "systemData": data}
-        hidden = {
-            "deployment": deployment.id,
-            "settings": settings,
-            "inputs": inputs,
-            "output": output,
-            "child": str(uuid.uuid4()),
-            "request": repeat,
-            "startTime": moment,
-            "endTime": None,
-            "error": None,
-        }
-        return Resource(job_id, JOB_TYPE, document, hidden, moment)
