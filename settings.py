@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 # Rules of Azure ML: reference-yaml-endpoint-online, how-to-manage-quotas, and azure-ai-ml's own validation.
 ENDPOINT_NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -56,6 +57,16 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, protected_namespaces=())
 
 
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+# Python takes true for 1, and pydantic follows it.
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+
+
 class WorkspaceSettings(_Settings):
     """The workspace: `name` makes a new one with all that it needs, `existing` (an ARM id) uses one that is there."""
 
@@ -68,9 +79,9 @@ class ComputeClusterSettings(_Settings):
 
     vm_size: str
     tier: Literal["dedicated", "low_priority"] = "dedicated"
-    min_instances: int = Field(default=0, ge=0)
-    max_instances: int = Field(default=1, ge=1)
-    idle_time_before_scale_down: int = Field(default=120, ge=0)
+    min_instances: Whole = Field(default=0, ge=0)
+    max_instances: Whole = Field(default=1, ge=1)
+    idle_time_before_scale_down: Whole = Field(default=120, ge=0)
 
 
 def _reference(value: object) -> object:
@@ -110,26 +121,26 @@ class EnvironmentSettings(_Settings):
 class ProbeSettings(_Settings):
     """A liveness or readiness probe; times in seconds. The defaults are Azure's."""
 
-    initial_delay: int = Field(default=10, ge=0)
-    period: int = Field(default=10, ge=1)
-    timeout: int = Field(default=2, ge=1)
-    success_threshold: int = Field(default=1, ge=1)
-    failure_threshold: int = Field(default=30, ge=1)
+    initial_delay: Whole = Field(default=10, ge=0)
+    period: Whole = Field(default=10, ge=1)
+    timeout: Whole = Field(default=2, ge=1)
+    success_threshold: Whole = Field(default=1, ge=1)
+    failure_threshold: Whole = Field(default=30, ge=1)
 
 
 class RequestSettings(_Settings):
     """How a deployment takes requests. Azure allows a timeout of 180,000 ms at most."""
 
-    request_timeout_ms: int = Field(default=5_000, ge=1, le=180_000)
-    max_concurrent_requests_per_instance: int = Field(default=1, ge=1)
-    max_queue_wait_ms: int = Field(default=500, ge=0)
+    request_timeout_ms: Whole = Field(default=5_000, ge=1, le=180_000)
+    max_concurrent_requests_per_instance: Whole = Field(default=1, ge=1)
+    max_queue_wait_ms: Whole = Field(default=500, ge=0)
 
 
 class RetrySettings(_Settings):
     """How often a mini-batch is tried again, and how long one may take (seconds). The defaults are Azure's."""
 
-    max_retries: int = Field(default=3, ge=0)
-    timeout: int = Field(default=30, ge=1)
+    max_retries: Whole = Field(default=3, ge=0)
+    timeout: Whole = Field(default=30, ge=1)
 
 
 class DeploymentSettings(_Settings):
@@ -141,9 +152,9 @@ class DeploymentSettings(_Settings):
     environment_variables: dict[str, str] = {}
     description: str | None = None
     tags: dict[str, str] = {}
-    attempt: int = Field(default=0, ge=0)
+    attempt: Whole = Field(default=0, ge=0)
     # Azure allows 50 instances a deployment.
-    instance_count: int = Field(default=1, ge=1, le=50)
+    instance_count: Whole = Field(default=1, ge=1, le=50)
 
 
 class OnlineDeploymentSettings(DeploymentSettings):
@@ -160,12 +171,12 @@ class BatchDeploymentSettings(DeploymentSettings):
     """A deployment of a batch endpoint; `mini_batch_size` in files. The defaults are Azure's."""
 
     compute: str
-    max_concurrency_per_instance: int = Field(default=1, ge=1)
-    mini_batch_size: int = Field(default=10, ge=1)
+    max_concurrency_per_instance: Whole = Field(default=1, ge=1)
+    mini_batch_size: Whole = Field(default=10, ge=1)
     output_action: Literal["append_row", "summary_only"] = "append_row"
     output_file_name: str = "predictions.csv"
     retry_settings: RetrySettings = RetrySettings()
-    error_threshold: int = Field(default=-1, ge=-1)
+    error_threshold: Whole = Field(default=-1, ge=-1)
     logging_level: Literal["debug", "info", "warning"] = "info"
 
 
@@ -173,7 +184,7 @@ def _auto(value: object) -> object:
     return None if value == AUTO else value
 
 
-Percentages = dict[str, Annotated[int, Field(ge=0, le=100)]]
+Percentages = dict[str, Annotated[Whole, Field(ge=0, le=100)]]
 
 
 class EndpointSettings(_Settings):
@@ -215,7 +226,7 @@ class Settings(_Settings):
     batch_endpoints: dict[str, BatchEndpointSettings] = {}
     name_suffix: str = ""
     purge_on_destroy: bool = False
-    drain_seconds: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_auto)] = None
+    drain_seconds: Annotated[Annotated[Whole, Field(ge=0)] | None, BeforeValidator(_auto)] = None
 
     def azure_name(self, name: str) -> str:
         """The name of an endpoint or a cluster in Azure, where such names are unique in a whole region."""
@@ -227,19 +238,26 @@ def load() -> Settings:
     config = pulumi.Config()
     prefix = f"{config.name}:"
     keys = [key.removeprefix(prefix) for key in _configured_keys() if key.startswith(prefix)]
+    # Before anything is read: no finding may show what is secret.
+    if secrets := [_secret_finding(key) for key in keys if _is_secret(f"{prefix}{key}")]:
+        raise SettingsError(secrets)
     raw = {key: _value(config.get(key)) for key in keys}
     azure = pulumi.Config("azure-native")
     raw["azure-native:location"] = azure.get("location")
     subscription = azure.get("subscriptionId") or os.environ.get("ARM_SUBSCRIPTION_ID")
-    if raw.get("nameSuffix", AUTO) == AUTO:
+    derived = raw.get("nameSuffix", AUTO) == AUTO
+    if derived:
         raw.pop("nameSuffix", None)
         if subscription:
             raw["nameSuffix"] = name_suffix(subscription, pulumi.get_project(), pulumi.get_stack())
-    return parse(raw)
+    return parse(raw, derived_suffix=derived)
 
 
-def parse(raw: Mapping[str, Any], root: Path | None = None) -> Settings:
-    """Turns raw configuration values into `Settings`; paths are relative to `root`. Raises `SettingsError`."""
+def parse(raw: Mapping[str, Any], root: Path | None = None, *, derived_suffix: bool = False) -> Settings:
+    """Turns raw configuration values into `Settings`; paths are relative to `root`. Raises `SettingsError`.
+
+    With `derived_suffix` a finding on a name says where its end comes from, since the user did not write it.
+    """
     findings: list[str] = []
     rest: Any = json.loads(json.dumps(raw))
     while True:
@@ -252,21 +270,34 @@ def parse(raw: Mapping[str, Any], root: Path | None = None) -> Settings:
             findings = findings or [_shape_finding(problem) for problem in problems]
             if not _prune(rest, problems):
                 raise SettingsError(findings) from None
-    findings += _Rules(settings, raw, root or Path()).findings()
+    findings += _Rules(settings, raw, root or Path(), derived_suffix).findings()
     if findings:
         raise SettingsError(findings)
     return settings
 
 
 def name_suffix(subscription_id: str, project: str, stack: str) -> str:
-    """Six hexadecimal digits that keep two stacks of one region apart."""
-    return hashlib.sha256(f"{subscription_id}/{project}/{stack}".lower().encode()).hexdigest()[:6]
+    """Six characters that keep two stacks of one region apart; a letter first, since no cluster ends in -<digits>."""
+    return "s" + hashlib.sha256(f"{subscription_id}/{project}/{stack}".lower().encode()).hexdigest()[:5]
 
 
 def _configured_keys() -> list[str]:
     # pulumi.Config cannot list its keys, and a key that nobody reads would be a typing error that nobody sees.
     runtime = pulumi.runtime.config
     return sorted({*runtime.CONFIG.get(), *runtime.get_config_env()})
+
+
+def _is_secret(key: str) -> bool:
+    runtime = pulumi.runtime.config
+    return runtime.is_config_secret(key) or key in runtime.get_config_secret_keys_env()
+
+
+def _secret_finding(key: str) -> str:
+    return (
+        f"{key}: holds a secret, which would be stored and shown in plain text, in the stack's state and in Azure; "
+        "take it out of the stack configuration, keep it in a key vault, and let the scoring script read it there with "
+        "the endpoint's identity."
+    )
 
 
 def _value(text: str | None) -> Any:
@@ -345,8 +376,8 @@ def _remove(rest: Any, path: list[Any]) -> None:
 class _Rules:
     """The rules that take more than one value to check; each yields its findings."""
 
-    def __init__(self, settings: Settings, raw: Mapping[str, Any], root: Path) -> None:
-        self.settings, self.raw, self.root = settings, raw, root
+    def __init__(self, settings: Settings, raw: Mapping[str, Any], root: Path, derived_suffix: bool) -> None:
+        self.settings, self.raw, self.root, self.derived_suffix = settings, raw, root, derived_suffix
 
     def findings(self) -> list[str]:
         return [*self.stack(), *self.clusters(), *self.endpoint_names(), *self.online(), *self.batch()]
@@ -388,10 +419,17 @@ class _Rules:
             rule = "up to 12 lower-case letters and digits"
             yield from _named("nameSuffix", self.settings.name_suffix, NAME_SUFFIX, rule)
 
+    def in_azure(self, path: str, name: str, pattern: re.Pattern[str], rule: str, shortest: int = 1) -> Findings:
+        """Findings on the name that an endpoint or a cluster gets in Azure."""
+        suffix = self.settings.name_suffix
+        origin = f' Its end "-{suffix}" is derived; set nameSuffix to one of your own, or to "" for none.'
+        for finding in _named(path, self.settings.azure_name(name), pattern, rule, shortest):
+            yield finding + (origin if suffix and self.derived_suffix else "")
+
     def clusters(self) -> Findings:
         for name, cluster in self.settings.compute_clusters.items():
             path, rule = _path("computeClusters", name), "3 to 24 letters, digits and hyphens, not -<digits> at the end"
-            yield from _named(path, self.settings.azure_name(name), CLUSTER_NAME, rule)
+            yield from self.in_azure(path, name, CLUSTER_NAME, rule)
             if cluster.min_instances > cluster.max_instances:
                 yield (
                     f"{path}.minInstances: {cluster.min_instances} is more than maxInstances "
@@ -400,16 +438,10 @@ class _Rules:
 
     def endpoint_names(self) -> Findings:
         kinds = {"onlineEndpoints": self.names("onlineEndpoints"), "batchEndpoints": self.names("batchEndpoints")}
+        rule = f"3 to {MAX_NAME} letters, digits and hyphens, a letter first"
         for kind, names in kinds.items():
             for name in names:
-                full = self.settings.azure_name(name)
-                yield from _named(
-                    _path(kind, name),
-                    full,
-                    ENDPOINT_NAME,
-                    f"3 to {MAX_NAME} letters, digits and hyphens, a letter first",
-                    3,
-                )
+                yield from self.in_azure(_path(kind, name), name, ENDPOINT_NAME, rule, 3)
         for name in sorted({*kinds["onlineEndpoints"]} & {*kinds["batchEndpoints"]}):
             yield (
                 f"batchEndpoints.{name}: is the name of an online endpoint too; endpoint names are unique in a region, "
@@ -425,6 +457,12 @@ class _Rules:
     def batch(self) -> Findings:
         for name, endpoint in self.settings.batch_endpoints.items():
             path, known = _path("batchEndpoints", name), self.names("batchEndpoints", name, "deployments")
+            if not known:
+                yield (
+                    f"{path}.deployments: is empty, and Azure does not delete a default deployment while its endpoint "
+                    f"stays; give at least one deployment, or remove {path}."
+                )
+                continue
             yield from self.deployments(path, endpoint.deployments)
             for deployment, settings in endpoint.deployments.items():
                 yield from self.compute(_path(path, "deployments", deployment, "compute"), settings.compute)
@@ -455,6 +493,7 @@ class _Rules:
     def model(self, path: str, deployment: DeploymentSettings) -> Findings:
         model = deployment.model
         if model.reference is not None:
+            yield from _alone(_path(path, "model"), "reference", model)
             yield from _referenced(_path(path, "model"), model.reference)
             if (deployment.code is None) != (deployment.environment is None):
                 yield f'{path}: a registered model takes "code" and "environment", or neither: add or drop one.'
@@ -494,14 +533,18 @@ class _Rules:
         if environment is None:
             return
         if environment.reference is not None:
+            yield from _alone(path, "reference", environment)
             yield from _referenced(path, environment.reference)
-        elif (environment.image is None) == (environment.build_context is None):
+        elif environment.image is None and environment.build_context is None:
             yield f'{path}: give "image" (with "condaFile") or "buildContext", or write a registered one as a string.'
         elif environment.build_context is not None:
+            yield from _alone(path, "buildContext", environment, allowed={"dockerfile", "name"})
             dockerfile = str(Path(environment.build_context) / environment.dockerfile)
             yield from self.exists(_path(path, "dockerfile"), dockerfile, "file")
-        elif environment.conda_file is not None:
-            yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
+        else:
+            yield from _alone(path, "image", environment, allowed={"condaFile", "name"})
+            if environment.conda_file is not None:
+                yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
 
     def exists(
         self, path: str, value: str, kind: Literal["file", "folder", "file or folder"] = "file or folder"
@@ -540,6 +583,14 @@ def _named(
     bounded = pattern in (ENDPOINT_NAME, DEPLOYMENT_NAME)
     if not pattern.fullmatch(name) or (bounded and not shortest <= len(name) <= longest):
         yield f'{path}: "{name}" ({len(name)} characters) is not a name that Azure takes; use {rule}.'
+
+
+def _alone(path: str, key: str, settings: _Settings, allowed: Set[str] = frozenset()) -> Findings:
+    """Findings on what was written beside a key that says it all."""
+    given = [to_camel(name) for name in type(settings).model_fields if getattr(settings, name) is not None]
+    written = {to_camel(name) for name in settings.model_fields_set}
+    for other in (other for other in given if other in written - {key, *allowed}):
+        yield f"{path}.{other}: {key} says already what it is; remove one of the two."
 
 
 def _referenced(path: str, reference: str) -> Findings:

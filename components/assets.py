@@ -10,7 +10,7 @@ from pulumi_azure_native import machinelearningservices as ml
 
 from components.workspace import MLWorkspace
 from dynamic.assets import Code, Environment, Model
-from dynamic.content import content_hash, environment_hash, version_of
+from dynamic.content import content_hash, environment_hash, model_hash, version_of
 from settings import DeploymentSettings, EnvironmentSettings
 
 
@@ -69,10 +69,10 @@ class DeploymentAssets(pulumi.ComponentResource):
             reference = resolve(model.reference, "models", self._workspace)
             self.model_id = self._workspace.asset_id(reference)
             return reference
-        asset = Asset.of(model.name or self._prefix, content_hash(Path(str(model.path))))
+        asset = Asset.of(model.name or self._prefix, model_hash(Path(str(model.path)), model.type))
         inputs = self._inputs(asset, path=model.path, type=model.type)
         self.model_id = Model(f"{self._prefix}-model", inputs=inputs, opts=self._kept()).asset_id
-        return [asset.inputs(), model.type]
+        return asset.inputs()
 
     def _code(self, settings: DeploymentSettings) -> Any:
         assert settings.code
@@ -118,8 +118,13 @@ def resolve(reference: str, kind: str, workspace: MLWorkspace) -> str:
 
 def _latest(kind: str, name: str, workspace: MLWorkspace) -> str:
     look_up = {"models": ml.get_model_container, "environments": ml.get_environment_container}[kind]
-    found = look_up(name=name, resource_group_name=workspace.group_name, workspace_name=workspace.workspace_name)
+    reference = f"azureml:{name}@latest"
+    try:
+        found = look_up(name=name, resource_group_name=workspace.group_name, workspace_name=workspace.workspace_name)
+    except Exception as error:
+        # Pulumi raises plain exceptions here.
+        raise pulumi.RunError(f"{reference}: cannot be looked up: {error}; register it, or name a version.") from None
     latest = found.properties.latest_version
     if not latest:
-        raise pulumi.RunError(f"azureml:{name}@latest: {kind} {name} has no version; register one, or name another.")
+        raise pulumi.RunError(f"{reference}: {kind} {name} has no version; register it, or name a version.")
     return str(latest)

@@ -82,7 +82,12 @@ class BatchEndpoint(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, deleted_with=self._endpoint, **options)
 
     def _make_ready(self) -> EndpointReady:
-        inputs = {**self._address, "kind": "batch", "provisioningState": provisioning_state(self._endpoint)}
+        inputs = {
+            **self._address,
+            "kind": "batch",
+            "provisioningState": provisioning_state(self._endpoint),
+            "scoringUri": self._endpoint.properties.scoring_uri,
+        }
         return EndpointReady(f"{self._prefix}-ready", inputs=inputs, opts=self._opts(depends_on=[self._endpoint]))
 
     def _make_deployment(self, deployment: str, after: list[pulumi.Resource]) -> ml.BatchDeployment:

@@ -85,7 +85,12 @@ class OnlineEndpoint(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, deleted_with=self._endpoint, **options)
 
     def _make_ready(self) -> EndpointReady:
-        inputs = {**self._address, "kind": "online", "provisioningState": provisioning_state(self._endpoint)}
+        inputs = {
+            **self._address,
+            "kind": "online",
+            "provisioningState": provisioning_state(self._endpoint),
+            "scoringUri": self._endpoint.properties.scoring_uri,
+        }
         return EndpointReady(f"{self._prefix}-ready", inputs=inputs, opts=self._opts(depends_on=[self._endpoint]))
 
     def _make_deployment(self, deployment: str, after: list[pulumi.Resource]) -> ml.OnlineDeployment:
@@ -193,4 +198,4 @@ def _probe(settings: ProbeSettings) -> ml.ProbeSettingsArgs:
 
 def _seconds(seconds: float) -> str:
     """A duration as ISO 8601 writes it: 5 is `PT5S`, 0.5 is `PT0.5S`."""
-    return f"PT{seconds:g}S"
+    return f"PT{f'{seconds:.3f}'.rstrip('0').rstrip('.')}S"

@@ -164,7 +164,8 @@ class MLWorkspace(pulumi.ComponentResource):
         )
 
     def _vault(self, place: dict[str, Any]) -> keyvault.Vault:
-        vault_name = self._global_name(24)
+        # A vault's name begins with a letter, a workspace's may not.
+        vault_name = "kv" + self._global_name(22)
         inputs = {
             "subscriptionId": self.subscription_id,
             "location": place["location"],
@@ -184,7 +185,8 @@ class MLWorkspace(pulumi.ComponentResource):
     def _insights(self, place: dict[str, Any]) -> applicationinsights.Component:
         logs = operationalinsights.Workspace(
             f"{self._prefix}-logs",
-            workspace_name=f"log-{self.workspace_name}",
+            # Log Analytics takes no underscore, and no hyphen at the end.
+            workspace_name=f"log-{self.workspace_name.replace('_', '-').strip('-')}",
             sku=operationalinsights.WorkspaceSkuArgs(name="PerGB2018"),
             retention_in_days=30,
             **place,

@@ -16,7 +16,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
 from dynamic.base import AzureProvider, Pace, Props, Refusal
-from dynamic.content import content_hash, environment_hash
+from dynamic.content import content_hash, environment_hash, model_hash
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -30,7 +30,7 @@ def register_model(client: "MLClient", props: Props) -> str:
 
     found = _existing(client.models, props)
     if found is None:
-        _check_content(props, content_hash(Path(props["path"])), props["path"])
+        _check_content(props, model_hash(Path(props["path"]), props["type"]), props["path"])
         model = Model(
             name=props["name"],
             version=props["version"],

@@ -35,6 +35,12 @@ def content_hash(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def model_hash(path: Path, kind: str) -> str:
+    """The SHA-256 of what makes a model: its type, what it holds, and the name under which a script finds it."""
+    # azure-ai-ml uploads what a link leads to, under that name.
+    return hashlib.sha256(json.dumps([path.resolve().name, kind, content_hash(path)]).encode()).hexdigest()
+
+
 def version_of(digest: str) -> str:
     """The version of an asset with this hash: a positive integer of 31 bits, since Azure takes no other for a model."""
     return str(int(digest[:8], 16) % MAX_VERSION + 1)

@@ -9,7 +9,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from dynamic.base import Pace, Props, is_unknown
-from dynamic.wait import AfterDeploymentsProvider, wait_for_deployments, wait_for_endpoint
+from dynamic.wait import AfterDeploymentsProvider, serving, wait_for_deployments, wait_for_endpoint, wait_until_settled
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 def apply_default(client: "MLClient", endpoint: str, deployment: str, pace: Pace) -> None:
     """Makes `deployment` the default, and returns when Azure says that it is. Raises `Refusal`."""
-    wait_for_endpoint(client, "batch", endpoint, pace)
+    wait_until_settled(client, "batch", endpoint, pace)
     found: Any = client.batch_endpoints.get(endpoint)
     if _default(found) != deployment:
         found.defaults = {"deployment_name": deployment}
         client.batch_endpoints.begin_create_or_update(found).result()
+        wait_for_endpoint(client, "batch", endpoint, pace)
         what = f"the default deployment of endpoint {endpoint} is not {deployment}"
         pace.until(lambda: _default(client.batch_endpoints.get(endpoint)) == deployment, what)
 
@@ -50,7 +51,8 @@ class DefaultDeploymentProvider(AfterDeploymentsProvider):
     def apply(self, props: Props) -> None:
         """Waits for the deployments, then moves the default."""
         pace, client, endpoint = Pace(), self.ml_client(props), props["endpointName"]
-        wait_for_deployments(client.batch_deployments, endpoint, sorted(props["provisioningStates"]), pace)
+        names, live = sorted(props["provisioningStates"]), serving(props)
+        wait_for_deployments(client.batch_deployments, endpoint, names, pace, live)
         apply_default(client, endpoint, props["deploymentName"], pace)
 
 

@@ -12,7 +12,13 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from dynamic.base import Pace, Props, Refusal, differs, is_unknown
-from dynamic.wait import AfterDeploymentsProvider, wait_for_deployments, wait_for_endpoint
+from dynamic.wait import (
+    AfterDeploymentsProvider,
+    serving,
+    wait_for_deployments,
+    wait_for_endpoint,
+    wait_until_settled,
+)
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -54,7 +60,7 @@ def read_split(client: "MLClient", endpoint: str) -> Split:
 
 def apply_split(client: "MLClient", endpoint: str, wanted: Split, pace: Pace) -> Split:
     """Makes `wanted` live and returns the split that was. Puts that back and raises `Refusal` when it cannot."""
-    wait_for_endpoint(client, "online", endpoint, pace)
+    wait_until_settled(client, "online", endpoint, pace)
     before = read_split(client, endpoint)
     if before == wanted:
         return before
@@ -77,7 +83,8 @@ def _put(client: "MLClient", endpoint: str, split: Split, pace: Pace) -> None:
 
 def _restore(client: "MLClient", endpoint: str, before: Split, pace: Pace) -> str:
     try:
-        wait_for_endpoint(client, "online", endpoint, pace)
+        # What failed has left the endpoint `Failed`, which the next PUT that succeeds puts right.
+        wait_until_settled(client, "online", endpoint, pace)
         if read_split(client, endpoint) != before:
             _put(client, endpoint, before, pace)
     except Exception as error:
@@ -101,7 +108,9 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
         return CreateResult(f"{props['endpointName']}/traffic", props)
 
     def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        self.apply(_news)
+        # A shorter drain is for what comes; what loses its traffic now was deployed with the old request timeout.
+        longest = max(float(props.get("drainSeconds") or 0) for props in (_olds, _news))
+        self.apply({**_news, "drainSeconds": longest})
         return UpdateResult(_news)
 
     def delete(self, _id: str, _props: Props) -> None:
@@ -111,7 +120,8 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
         """Waits for the deployments, moves the traffic, and lets requests to those that lost it come to an end."""
         pace, client, endpoint = Pace(), self.ml_client(props), props["endpointName"]
         wanted = Split.of(props.get("traffic"), props.get("mirrorTraffic"))
-        wait_for_deployments(client.online_deployments, endpoint, sorted(props["provisioningStates"]), pace)
+        names, live = sorted(props["provisioningStates"]), serving(props)
+        wait_for_deployments(client.online_deployments, endpoint, names, pace, live)
         before = apply_split(client, endpoint, wanted, pace)
         if before.without_traffic_in(wanted):
             pace.sleep(float(props.get("drainSeconds") or 0))

@@ -3,7 +3,7 @@
 Azure refuses a deployment while its endpoint is `Updating`, and azure-native does not try that again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -19,19 +19,30 @@ SUCCEEDED = "Succeeded"
 FINAL_FAILURES = ("Failed", "Canceled")
 
 
-def deployment_way_out(name: str) -> str:
-    """What to do about a deployment that Azure gave up: it cannot be repaired, only made anew beside."""
+def deployment_way_out(name: str, *, serves: bool = False) -> str:
+    """What to do about a deployment that Azure gave up.
+
+    One whose creation failed can only be made anew beside; one that serves was created, so its last change failed.
+    """
     colour = name.rpartition("-")[0] or name
+    causes = "put back what was changed last (instanceCount, requestSettings)"
     return (
-        f'correct its model, code or environment, or raise "attempt" of deployment "{colour}" in the stack '
-        "configuration to make the same content anew; then run pulumi up again. Azure cannot repair a deployment whose "
-        "creation failed."
+        f"{causes if serves else f'correct its model, code or environment, {causes}'}, or raise "
+        f'"attempt" of deployment "{colour}" in the stack configuration to make the same content anew; then run '
+        "pulumi up again."
     )
 
 
-def endpoint_way_out(name: str) -> str:
-    """What to do about an endpoint that Azure gave up."""
+def endpoint_way_out(name: str, scoring_uri: str | None) -> str:
+    """What to do about an endpoint whose last operation failed; only a failed first creation is final."""
+    if scoring_uri:
+        return "its last change failed, and it still serves; correct the cause, then run pulumi up again."
     return f"delete it (az ml online-endpoint delete, or batch-endpoint, --name {name}), then run pulumi up again."
+
+
+def is_settled(state: str | None, scoring_uri: str | None) -> bool:
+    """Whether an endpoint takes a change: one whose last change failed does, since its URI says that it was created."""
+    return state == SUCCEEDED or (state in FINAL_FAILURES and bool(scoring_uri))
 
 
 def wait_until_succeeded(state: Callable[[], str | None], what: str, way_out: str, pace: Pace) -> None:
@@ -46,14 +57,36 @@ def wait_until_succeeded(state: Callable[[], str | None], what: str, way_out: st
     pace.until(done, f"{what} is not {SUCCEEDED}")
 
 
+def wait_until_settled(client: "MLClient", kind: str, name: str, pace: Pace) -> None:
+    """Waits until an endpoint of `kind` online or batch takes a change. Raises `Refusal` when it never will."""
+    _wait_for_endpoint(client, kind, name, is_settled, pace)
+
+
 def wait_for_endpoint(client: "MLClient", kind: str, name: str, pace: Pace) -> None:
-    """Waits for an endpoint of `kind` online or batch."""
+    """Waits until the last change of an endpoint has succeeded. Raises `Refusal` when it has not."""
+    _wait_for_endpoint(client, kind, name, lambda state, _: state == SUCCEEDED, pace)
+
+
+def _wait_for_endpoint(
+    client: "MLClient", kind: str, name: str, accepted: Callable[[str | None, str | None], bool], pace: Pace
+) -> None:
     endpoints: Any = client.online_endpoints if kind == "online" else client.batch_endpoints
-    way_out = endpoint_way_out(name)
-    wait_until_succeeded(lambda: endpoints.get(name).provisioning_state, f"endpoint {name}", way_out, pace)
+
+    def done() -> bool:
+        found = endpoints.get(name)
+        state, scoring_uri = found.provisioning_state, found.scoring_uri
+        if accepted(state, scoring_uri):
+            return True
+        if state in FINAL_FAILURES:
+            raise Refusal(f"endpoint {name} is {state}: {endpoint_way_out(name, scoring_uri)}")
+        return False
+
+    pace.until(done, f"endpoint {name} is not {SUCCEEDED}")
 
 
-def wait_for_deployments(deployments: Any, endpoint: str, names: list[str], pace: Pace) -> None:
+def wait_for_deployments(
+    deployments: Any, endpoint: str, names: list[str], pace: Pace, serving: Collection[str] = ()
+) -> None:
     """Waits for deployments of an endpoint; `deployments` is azure-ai-ml's client of their kind."""
     for name in names:
 
@@ -61,13 +94,22 @@ def wait_for_deployments(deployments: Any, endpoint: str, names: list[str], pace
             return deployments.get(name=name, endpoint_name=endpoint).provisioning_state
 
         what = f"deployment {name} of endpoint {endpoint}"
-        wait_until_succeeded(state, what, deployment_way_out(name), pace)
+        wait_until_succeeded(state, what, deployment_way_out(name, serves=name in serving), pace)
 
 
-def failed_deployments(states: Mapping[str, str]) -> list[str]:
+def serving(props: Props) -> set[str]:
+    """The deployments that the last refresh saw answer requests, as the inputs of a split or a default say."""
+    shares = [props.get("liveTraffic"), props.get("liveMirrorTraffic")]
+    maps = [known(found) for found in shares if isinstance(found, Mapping)]
+    names = {name for found in maps for name, share in found.items() if share}
+    default = props.get("liveDeploymentName")
+    return names | ({default} if default and not is_unknown(default) else set())
+
+
+def failed_deployments(states: Mapping[str, str], serving: Collection[str] = ()) -> list[str]:
     """What to say of each deployment that Azure gave up, by the states that the last refresh saw."""
     return [
-        f"deployment {name} is {state}: {deployment_way_out(name)}"
+        f"deployment {name} is {state}: {deployment_way_out(name, serves=name in serving)}"
         for name, state in known(states).items()
         if state in FINAL_FAILURES
     ]
@@ -82,16 +124,17 @@ class AfterDeploymentsProvider(AzureProvider):
     def check(self, _olds: Props, news: Props) -> CheckResult:
         """Refuses, in the preview already, to go on with a deployment that Azure gave up."""
         states = news.get("provisioningStates") or {}
-        problems = [] if isinstance(states, Unknown) else failed_deployments(states)
+        problems = [] if isinstance(states, Unknown) else failed_deployments(states, serving(news))
         return CheckResult(news, [CheckFailure("provisioningStates", problem) for problem in problems])
 
 
 class EndpointReadyProvider(AzureProvider):
-    """Waits on creation, and again whenever the endpoint's refreshed state is not `Succeeded`."""
+    """Waits on creation, and again whenever a refresh saw that the endpoint is not settled."""
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        state = _news.get("provisioningState")
-        return DiffResult(changes=not is_unknown(state) and state != SUCCEEDED, replaces=[])
+        state, scoring_uri = _news.get("provisioningState"), _news.get("scoringUri")
+        waits = not is_unknown(state) and not is_unknown(scoring_uri) and not is_settled(state, scoring_uri)
+        return DiffResult(changes=waits, replaces=[])
 
     def create(self, props: Props) -> CreateResult:
         self.wait(props)
@@ -103,11 +146,11 @@ class EndpointReadyProvider(AzureProvider):
 
     def wait(self, props: Props) -> None:
         """Blocks until the endpoint takes deployments."""
-        wait_for_endpoint(self.ml_client(props), props["kind"], props["endpointName"], Pace())
+        wait_until_settled(self.ml_client(props), props["kind"], props["endpointName"], Pace())
 
 
 class EndpointReady(Resource, module="azureml", name="EndpointReady"):
-    """Stands between an endpoint and its deployments, and lets them start when the endpoint is `Succeeded`."""
+    """Stands between an endpoint and its deployments, and lets them start when the endpoint takes them."""
 
     def __init__(self, name: str, *, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(EndpointReadyProvider(), name, inputs, opts)

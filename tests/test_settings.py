@@ -127,6 +127,27 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         (((*GREEN_PATH, "code", "script"), "run.py"), 'green.code.script: there is no file "run.py" in "code"'),
         (((*GREEN_PATH, "environment", "condaFile"), "no.yaml"), 'condaFile: there is no file "no.yaml"'),
         (((*GREEN_PATH, "environment", "image"), None), 'green.environment: give "image"'),
+        (
+            ((*BLUE, "model"), {**MLFLOW, "reference": "azureml:tumor:3"}),
+            "blue.model.path: reference says already what it is; remove one of the two",
+        ),
+        (
+            ((*GREEN_PATH, "environment"), {"reference": "azureml:env:3", "image": "image"}),
+            "green.environment.image: reference says already what it is",
+        ),
+        (
+            ((*GREEN_PATH, "environment", "buildContext"), "code"),
+            "green.environment.condaFile: buildContext says already what it is; remove one of the two",
+        ),
+        (((*GREEN_PATH, "environment", "buildContext"), "code"), "green.environment.image: buildContext says already"),
+        (((*GREEN_PATH, "environment", "dockerfile"), "Dockerfile"), "environment.dockerfile: image says already"),
+        (((*BLUE, "instanceCount"), True), "blue.instanceCount: input should be a valid integer, but received true"),
+        (((*ONLINE, "traffic"), {"blue": True}), "traffic.blue: input should be a valid integer, but received true"),
+        (
+            ((*BATCH, "deployments"), {}),
+            "tumor-batch.deployments: is empty, and Azure does not delete a default deployment while its endpoint "
+            "stays; give at least one deployment, or remove batchEndpoints.tumor-batch.",
+        ),
         (((*BATCH, "deployments", "mlflow", "compute"), "aml-clutser"), 'did you mean "aml-cluster"?'),
         (
             ((*BATCH, "defaultDeployment"), "other"),
@@ -246,6 +267,20 @@ def test_two_stacks_get_two_suffixes(one: str, other: str) -> None:
     assert (pair[0] == pair[1]) == (one.lower() == other.lower())
 
 
+@given(st.text(min_size=1))
+def test_a_derived_suffix_ends_no_cluster_name_in_digits(stack: str) -> None:
+    suffix = name_suffix("s", "p", stack)
+    assert settings.CLUSTER_NAME.fullmatch(f"aml-cluster-{suffix}"), "Azure refuses -<digits> at the end"
+    assert len(suffix) == 6
+
+
+def test_a_derived_suffix_is_named_where_it_makes_a_name_too_long(root: Path) -> None:
+    raw = changed((("onlineEndpoints", "an-endpoint-with-a-long-name"), {}))
+    with pytest.raises(SettingsError, match=r'Its end "-a1b2c3" is derived; set nameSuffix to one of your own'):
+        parse(raw, root, derived_suffix=True)
+    assert "derived" not in str(findings(raw, root)), "the user has set it, and knows"
+
+
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch, root: Path) -> Callable[..., Settings]:
     """Loads what the Pulumi CLI would hand to the program."""
@@ -277,6 +312,20 @@ def test_the_suffix_is_derived_from_the_subscription_unless_one_is_given(configu
 def test_a_key_that_nobody_reads_is_refused(configured: Callable[..., Settings]) -> None:
     with pytest.raises(SettingsError, match='drainSecond: is not a known key; did you mean "drainSeconds"'):
         configured(**{"azure-native:location": "x", "workspace": {"name": "aml"}, "nameSuffix": "", "drainSecond": "5"})
+
+
+def test_a_secret_is_refused_without_being_shown(
+    configured: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(["azureml-endpoints:onlineEndpoints"]))
+    blue = {"model": MLFLOW, "instanceType": "x", "environmentVariables": {"KEY": "hunter2"}, "attempt": "hunter2"}
+    with pytest.raises(SettingsError) as error:
+        configured(nameSuffix="", onlineEndpoints={"tumor-online": {"deployments": {"blue": blue}}})
+    (finding,) = error.value.findings
+    assert finding.startswith("onlineEndpoints: holds a secret, which would be stored and shown in plain text")
+    assert "key vault" in finding
+    assert "the endpoint's identity" in finding
+    assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize("stack", ["local", "dev"])

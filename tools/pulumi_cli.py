@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import re
 import shutil
@@ -55,7 +56,7 @@ def on_path(cache: Path) -> bool:
 def install(cache: Path, tools: Path, uv: Path, folder: Path) -> None:
     try:
         download(folder)
-    except (OSError, tarfile.TarError, SetupError) as error:
+    except (OSError, http.client.HTTPException, tarfile.TarError, SetupError) as error:
         say(f"  the official release cannot be had ({error}); building it from its Go modules, in about five minutes")
         build(cache, tools, uv, folder)
     if (version := output([folder / "pulumi", "version"])) != f"v{VERSION}":
@@ -70,12 +71,15 @@ def download(folder: Path) -> None:
     name = f"pulumi-v{VERSION}-{platform()}.tar.gz"
     archive = folder / name
     checksums = fetch(f"{RELEASES}/pulumi-{VERSION}-checksums.txt").decode()
-    with archive.open("wb") as file, urllib.request.urlopen(f"{RELEASES}/{name}", timeout=PATIENCE) as response:
-        shutil.copyfileobj(response, file)
-    if f"{sha256(archive)}  {name}" not in checksums.splitlines():
-        raise SetupError(f"{name} does not have the checksum that its publisher names")
-    unpack(archive, folder)
-    archive.unlink()
+    try:
+        with archive.open("wb") as file, urllib.request.urlopen(f"{RELEASES}/{name}", timeout=PATIENCE) as response:
+            shutil.copyfileobj(response, file)
+        if f"{sha256(archive)}  {name}" not in checksums.splitlines():
+            raise SetupError(f"{name} does not have the checksum that its publisher names")
+        unpack(archive, folder)
+    finally:
+        # The folder is to become `<cache>/bin`, also where a build follows.
+        archive.unlink(missing_ok=True)
 
 
 def platform() -> str:

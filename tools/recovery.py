@@ -6,11 +6,13 @@ Only for state in a folder (`PULUMI_BACKEND_URL=file://…`), as Local Azure's i
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,11 @@ Environment = Mapping[str, str]
 Resource = dict[str, Any]
 Find = Callable[[Resource], tuple[str, dict[str, Any]] | None]
 
-# What an engine starts; the program's own process carries the host's name in its arguments.
-CHILDREN = ("pulumi-language-python", "pulumi-resource-", "pulumi.dynamic", "localazure.pulumi_plugin")
+# What an engine starts: programs by the beginning of their names, and Python modules. Some programs are scripts.
+PROGRAMS = ("pulumi-language-", "pulumi-resource-")
+MODULES = ("pulumi.dynamic", "localazure.pulumi_plugin")
+INTERPRETER = re.compile(r"(python[\d.]*|(ba|da|z)?sh)", re.IGNORECASE)
+LOCAL_SUBSCRIPTION = "10ca1a2e-0000-4000-8000-000000000001"
 PATIENCE = 1800.0  # seconds for a creation that goes on: building an environment may take many minutes
 DONE = ("", "succeeded", "failed", "canceled", "disabled")
 
@@ -98,7 +103,7 @@ def _wait_for(lock: Path) -> None:
 
 def end_orphans(environment: Environment) -> int:
     """End what dead engines of this Pulumi home have left running; their language host would stay for minutes."""
-    home = environment.get("PULUMI_HOME")
+    home = environment.get("PULUMI_HOME") if bookkeeping(environment) else None
     orphans = [process for process in psutil.process_iter() if home and _is_orphan(process, home)]
     for process in orphans:
         with contextlib.suppress(psutil.Error):
@@ -109,10 +114,21 @@ def end_orphans(environment: Environment) -> int:
 
 def _is_orphan(process: psutil.Process, home: str) -> bool:
     with contextlib.suppress(psutil.Error):
-        mine = any(child in " ".join(process.cmdline()) for child in CHILDREN)
-        if mine and process.environ().get("PULUMI_HOME") == home:
+        if _is_child(process.cmdline()) and process.environ().get("PULUMI_HOME") == home:
             return not any(parent.name() == "pulumi" for parent in process.parents())
     return False
+
+
+def _is_child(argv: Sequence[str]) -> bool:
+    """Whether a command line runs what an engine starts; a program that only names such a file is somebody's own."""
+    program, *rest = argv or [""]
+    if INTERPRETER.fullmatch(Path(program).name):
+        while rest and re.fullmatch(r"-[a-zA-Z]+", rest[0]) and rest[0] not in ("-c", "-m"):
+            rest.pop(0)
+        if rest[:1] == ["-m"]:
+            return rest[1:2] != [] and rest[1] in MODULES
+        program = rest[0] if rest else ""
+    return Path(program).name.startswith(PROGRAMS)
 
 
 # half-made resources
@@ -122,8 +138,11 @@ def bring_back(project: Path, stack: str, environment: Environment) -> None:
     """Take into the state what Azure has made of the creations that were under way when the engine died.
 
     Otherwise `up` would create them again, and azure-native refuses to create what exists. The state is edited because
-    `pulumi refresh --import-pending-creates` of this CLI drops the creations and imports nothing.
+    `pulumi refresh --import-pending-creates` of this CLI drops the creations and imports nothing. Only Local Azure is
+    asked; a stack in Azure is left to the CLI, which names what was interrupted.
     """
+    if not (bookkeeping(environment) and leads_to_local_azure(environment)):
+        return
     pending = (checkpoint(project, stack, environment) or {}).get("pending_operations")
     if not pending:
         return
@@ -132,6 +151,20 @@ def bring_back(project: Path, stack: str, environment: Environment) -> None:
     exported = json.loads(_pulumi([*command, "export"], project, environment))
     exported["deployment"] = repaired(exported["deployment"], in_local_azure(environment))
     _pulumi([*command, "import"], project, environment, json.dumps(exported))
+
+
+def leads_to_local_azure(environment: Environment) -> bool:
+    """Whether logins, requests and the subscription are all Local Azure's."""
+    proxy = environment.get("https_proxy", environment.get("HTTPS_PROXY", ""))
+    ways = environment.get("IDENTITY_ENDPOINT", ""), proxy
+    return environment.get("ARM_SUBSCRIPTION_ID") == LOCAL_SUBSCRIPTION and all(map(_is_loopback, ways))
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    return False
 
 
 def _pulumi(argv: list[str], project: Path, environment: Environment, content: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """Layer: components under Pulumi's mocks; the order and the options that Azure's rules ask for."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_traffic_comes_after_every_deployment_and_names_revisions(world: Any) ->
     assert traffic.inputs["traffic"] == {blue: 90.0, green: 10.0}, "a share of 0 is no share"
     assert traffic.inputs["provisioningStates"] == dict.fromkeys((amber, blue, green), "Succeeded")
     assert traffic.inputs["drainSeconds"] == 35, "a request timeout of 5 s and 30 s more"
+
+
+def test_a_timeout_arrives_to_the_millisecond(run: Any, project: Path) -> None:
+    def change(values: dict[str, Any]) -> None:
+        settings = {"requestTimeoutMs": 10_000, "maxQueueWaitMs": 1_234_567}
+        values["onlineEndpoints"]["tumor-online"]["deployments"]["blue"]["requestSettings"] = settings
+
+    blue = run(lambda: whole(parse(raw(change))) and None).of_type(":OnlineDeployment")[1]
+    requests = blue.inputs["properties"]["requestSettings"]
+    assert (requests["requestTimeout"], requests["maxQueueWait"]) == ("PT10S", "PT1234.567S")
+
+
+def test_an_endpoint_says_whether_it_was_ever_created(world: Any) -> None:
+    for name in ("tumor-online", "tumor-batch"):
+        assert world[f"{name}-ready"].inputs["provisioningState"] == "Succeeded"
+        assert world[f"{name}-ready"].inputs["scoringUri"] == f"https://{name}/score"
 
 
 def test_what_azure_deletes_together_is_not_deleted_one_by_one(world: Any) -> None:
@@ -244,6 +261,42 @@ def test_changed_content_makes_a_new_version_and_a_new_revision(run: Any, projec
     assert before[name].inputs["version"] != after[name].inputs["version"]
     assert revisions(before, ":OnlineDeployment")[1] != revisions(after, ":OnlineDeployment")[1]
     assert revisions(before, ":OnlineDeployment")[2] == revisions(after, ":OnlineDeployment")[2]
+
+
+def test_a_model_that_is_renamed_or_of_another_type_is_another_version(run: Any, project: Path) -> None:
+    def version(**model: str) -> str:
+        def change(values: dict[str, Any]) -> None:
+            values["onlineEndpoints"]["tumor-online"]["deployments"]["green"]["model"].update(model)
+
+        world = run(lambda: whole(parse(raw(change))) and None)
+        return world["tumor-online-green-model"].inputs["version"]
+
+    before = version(path="models/custom/model.pkl")
+    (project / "models/custom/tumor.pkl").write_bytes((project / "models/custom/model.pkl").read_bytes())
+    assert version(path="models/custom/tumor.pkl") != before, "the script finds it by its name"
+
+
+def test_a_latest_that_cannot_be_looked_up_ends_the_program_without_a_traceback(
+    run: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**inputs: Any) -> None:
+        raise Exception("invoke failed: 404 not found")
+
+    def change(values: dict[str, Any]) -> None:
+        values["onlineEndpoints"]["tumor-online"]["deployments"]["blue"]["model"] = "azureml:tumor@latest"
+
+    monkeypatch.setattr("components.assets.ml.get_model_container", refuse)
+    expected = r"azureml:tumor@latest: .*404 not found; register it, or name a version\."
+    with pytest.raises(pulumi.RunError, match=expected):
+        run(lambda: whole(parse(raw(change))) and None)
+
+
+@pytest.mark.parametrize("name", ["my_ws", "ab-", "2024ml", "a__"])
+def test_what_a_workspace_stands_on_has_names_that_azure_takes(run: Any, project: Path, name: str) -> None:
+    world = run(lambda: whole(parse(raw(lambda values: values.update(workspace={"name": name})))) and None)
+    vault, logs = world["workspace-vault"].inputs["vaultName"], world["workspace-logs"].inputs["workspaceName"]
+    assert re.fullmatch(r"[a-z][a-z0-9]{2,23}", vault), "a letter first"
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]", logs), "no underscore, and no hyphen at the end"
 
 
 def test_a_registered_model_is_taken_by_its_id_and_latest_is_looked_up(run: Any, project: Path) -> None:

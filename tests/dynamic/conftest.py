@@ -23,7 +23,7 @@ class Clock:
 
 @dataclass
 class Endpoints:
-    """Azure ML's endpoints, with the rules that make traffic awkward."""
+    """Azure ML's endpoints, with the rules that make traffic awkward; a PUT that fails leaves the endpoint `Failed`."""
 
     clock: Clock
     found: Any
@@ -51,7 +51,9 @@ class Endpoints:
 
         def result() -> Any:
             if self.fail:
+                self.found.provisioning_state = "Failed"
                 raise self.fail.pop(0)
+            self.found.provisioning_state = "Succeeded"
             return self.get(self.found.name)
 
         return SimpleNamespace(result=result)
@@ -115,8 +117,9 @@ def pace(clock: Clock) -> Pace:
 @pytest.fixture
 def client(clock: Clock) -> Any:
     """A fake MLClient with one online and one batch endpoint."""
-    online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, provisioning_state="Succeeded")
-    batch = SimpleNamespace(name="b", defaults=SimpleNamespace(deployment_name=None), provisioning_state="Succeeded")
+    created = {"provisioning_state": "Succeeded", "scoring_uri": "https://e/score"}
+    online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, **created)
+    batch = SimpleNamespace(name="b", defaults=SimpleNamespace(deployment_name=None), **created)
     return SimpleNamespace(
         online_endpoints=Endpoints(clock, online, {"blue-1", "green-1"}),
         batch_endpoints=SimpleBatch(batch),
@@ -134,6 +137,7 @@ class SimpleBatch:
 
     found: Any
     puts: int = 0
+    after_put: str = "Succeeded"
 
     def get(self, name: str) -> Any:
         return SimpleNamespace(**vars(self.found))
@@ -141,6 +145,7 @@ class SimpleBatch:
     def begin_create_or_update(self, endpoint: Any) -> Any:
         self.puts += 1
         self.found.defaults = SimpleNamespace(**endpoint.defaults)
+        self.found.provisioning_state = self.after_put
         return SimpleNamespace(result=lambda: None)
 
 

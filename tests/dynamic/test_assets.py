@@ -20,7 +20,7 @@ from dynamic.assets import (
     undisturbed,
 )
 from dynamic.base import Pace, Refusal
-from dynamic.content import content_hash, environment_hash, version_of
+from dynamic.content import content_hash, environment_hash, model_hash, version_of
 from dynamic.purge import (
     ClusterRemovalProvider,
     VaultPurgeProvider,
@@ -40,7 +40,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def model(tmp_path: Path) -> dict[str, Any]:
     path = tmp_path / "model.pkl"
     path.write_text("weights")
-    digest = content_hash(path)
+    digest = model_hash(path, "custom_model")
     return {
         "name": "tumor",
         "version": version_of(digest),
@@ -68,6 +68,16 @@ def test_a_version_with_other_content_is_refused(client: Any, model: dict[str, A
     client.models.versions["tumor", model["version"]] = SimpleNamespace(id="x", tags={"contentHash": "other"})
     with pytest.raises(Refusal, match=r"is registered with other content \(contentHash: other.*another name"):
         register_model(client, model)
+
+
+def test_a_model_of_another_type_or_file_name_than_the_version_says_is_refused(
+    client: Any, model: dict[str, Any]
+) -> None:
+    with pytest.raises(Refusal, match="has changed since the program read it"):
+        register_model(client, {**model, "type": "mlflow_model"})
+    renamed = Path(model["path"]).rename(Path(model["path"]).with_name("tumor.pkl"))
+    with pytest.raises(Refusal, match="has changed since the program read it"):
+        register_model(client, {**model, "path": str(renamed)})
 
 
 def test_a_file_that_changed_since_the_preview_is_refused(client: Any, model: dict[str, Any]) -> None:

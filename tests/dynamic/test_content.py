@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamic import content
-from dynamic.content import HashCache, content_hash, environment_hash, uploaded_files, version_of
+from dynamic.content import HashCache, content_hash, environment_hash, model_hash, uploaded_files, version_of
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,18 @@ def test_a_hash_does_not_depend_on_where_the_folder_is(folder: Path, tmp_path: P
     before = content_hash(folder)
     folder.rename(tmp_path / "elsewhere")
     assert content_hash(tmp_path / "elsewhere") == before
+
+
+def test_a_model_is_its_type_its_content_and_the_name_that_its_script_loads_it_by(tmp_path: Path) -> None:
+    for name in ("a/model.pkl", "b/model.pkl", "b/tumor.pkl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("weights")
+    one = model_hash(tmp_path / "a/model.pkl", "custom_model")
+    assert one == model_hash(tmp_path / "b/model.pkl", "custom_model"), "where it lies does not count"
+    assert one != model_hash(tmp_path / "b/tumor.pkl", "custom_model")
+    assert one != model_hash(tmp_path / "a/model.pkl", "mlflow_model")
+    (tmp_path / "latest.pkl").symlink_to(tmp_path / "a/model.pkl")
+    assert one == model_hash(tmp_path / "latest.pkl", "custom_model"), "what a link leads to is what is uploaded"
 
 
 def test_what_is_ignored_does_not_count(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import tarfile
 import threading
@@ -66,7 +67,7 @@ def test_a_release_with_another_checksum_is_refused(releases: Path, target: Path
     checksums.write_text(checksums.read_text().replace(checksums.read_text()[:8], "00000000"))
     with pytest.raises(SetupError, match="checksum"):
         pulumi_cli.download(target)
-    assert not (target / "pulumi").exists(), "nothing of it was unpacked"
+    assert not list(target.iterdir()), "nothing of it was unpacked, and the archive is gone"
 
 
 def test_without_the_release_it_is_built(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +79,18 @@ def test_without_the_release_it_is_built(target: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(pulumi_cli, "build", build)
     pulumi_cli.install(target, target, target, target)
     assert (target / "pulumi").exists()
+
+
+def test_a_transfer_that_breaks_off_is_followed_by_a_build(
+    releases: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(response: object, file: object) -> None:
+        raise http.client.IncompleteRead(b"half of it")
+
+    monkeypatch.setattr(pulumi_cli.shutil, "copyfileobj", breaks)
+    monkeypatch.setattr(pulumi_cli, "build", lambda *folders: script(folders[-1] / "pulumi", SAYS_VERSION))
+    pulumi_cli.install(target, target, target, target)
+    assert [file.name for file in target.iterdir()] == ["pulumi"], "what was built, without half an archive"
 
 
 def test_a_pulumi_of_another_version_than_was_asked_for_is_refused(releases: Path, target: Path) -> None:

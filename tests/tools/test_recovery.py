@@ -112,16 +112,64 @@ def test_state_in_a_service_is_not_looked_into(environment: dict[str, str], tmp_
     assert recovery.checkpoint(tmp_path, "local", elsewhere) is None
 
 
-def test_what_a_dead_engine_started_is_ended(environment: dict[str, str]) -> None:
-    with process(environment, sys.executable, "-c", SLEEP, "pulumi.dynamic") as orphan:
+@pytest.fixture
+def child(tmp_path: Path) -> Path:
+    """A script that is called as a plugin is, and goes on until it is ended."""
+    file = tmp_path / "bin" / "pulumi-resource-azure-native"
+    file.parent.mkdir()
+    file.write_text("#!/bin/sh\necho\nread line\n")
+    file.chmod(0o755)
+    return file
+
+
+def test_what_a_dead_engine_started_is_ended(environment: dict[str, str], child: Path) -> None:
+    with process(environment, child, "127.0.0.1:1") as orphan:
         assert recovery.end_orphans(environment) == 1
         assert not psutil.pid_exists(orphan.pid)
 
 
-def test_processes_of_another_pulumi_home_live_on(environment: dict[str, str]) -> None:
-    other = {**environment, "PULUMI_HOME": f"{environment['PULUMI_HOME']}-other"}
-    with process(other, sys.executable, "-c", SLEEP, "pulumi.dynamic") as somebodys:
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        ("/cache/bin/pulumi-language-python -root=/clone 127.0.0.1:1", True),
+        ("/clone/.venv/bin/python -u -m pulumi.dynamic 127.0.0.1:1", True),
+        ("/usr/bin/python3.13 -P -m localazure.pulumi_plugin serve", True),
+        ("/bin/sh /cache/bin/pulumi-resource-pulumi-python 127.0.0.1:1", True),
+        ("/clone/.venv/bin/python /cache/bin/pulumi-language-python-exec --monitor 127.0.0.1:1", True),
+        ("tail -f pulumi-resource-notes.log", False),
+        ("vim pulumi-language-notes.md", False),
+        ("/usr/bin/python -m pytest pulumi.dynamic", False),
+        ("/usr/bin/python -c pass pulumi-resource-azure-native", False),
+        ("grep -m pulumi.dynamic", False),
+        ("/usr/bin/python -m", False),
+        ("/usr/bin/python", False),
+        ("", False),
+    ],
+)
+def test_a_child_is_known_by_the_program_that_runs_not_by_what_it_names(command: str, ours: bool) -> None:
+    assert recovery._is_child(command.split()) is ours
+
+
+def test_a_bystander_that_only_names_a_plugin_lives_on(environment: dict[str, str], tmp_path: Path) -> None:
+    notes = tmp_path / "pulumi-resource-notes.log"
+    notes.write_text("a line\n")
+    with process(environment, "tail", "-f", notes) as bystander:
         assert recovery.end_orphans(environment) == 0
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_processes_of_another_pulumi_home_live_on(environment: dict[str, str], child: Path) -> None:
+    other = {**environment, "PULUMI_HOME": f"{environment['PULUMI_HOME']}-other"}
+    with process(other, child) as somebodys:
+        assert recovery.end_orphans(environment) == 0
+        assert somebodys.poll() is None
+
+
+def test_without_a_folder_of_states_no_process_is_touched(environment: dict[str, str], child: Path) -> None:
+    elsewhere = {**environment, "PULUMI_BACKEND_URL": "https://example.invalid"}
+    with process(elsewhere, child) as somebodys:
+        assert recovery.end_orphans(elsewhere) == 0, "other backends look after themselves"
         assert somebodys.poll() is None
 
 
@@ -136,6 +184,41 @@ def test_a_shell_with_the_variables_of_local_azure_lives_on(environment: dict[st
 
 def operation(urn: str, kind: str = "creating") -> dict[str, Any]:
     return {"type": kind, "resource": {"urn": urn, "type": "t", "custom": True, "inputs": {"name": urn}}}
+
+
+LOCAL = {
+    "IDENTITY_ENDPOINT": "http://127.0.0.1:1/token",
+    "HTTPS_PROXY": "http://127.0.0.1:2",
+    "https_proxy": "http://127.0.0.1:2",
+    "ARM_SUBSCRIPTION_ID": "10ca1a2e-0000-4000-8000-000000000001",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ({}, True),
+        ({"IDENTITY_ENDPOINT": "http://169.254.169.254/token"}, False),
+        ({"HTTPS_PROXY": "http://proxy.example:8080", "https_proxy": "http://proxy.example:8080"}, False),
+        ({"ARM_SUBSCRIPTION_ID": "another"}, False),
+        ({"PULUMI_BACKEND_URL": "https://example.invalid"}, False),
+    ],
+)
+def test_only_a_stack_in_local_azure_is_looked_for_there(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: dict[str, str], asked: bool
+) -> None:
+    exported = {"deployment": {"pending_operations": [operation("new")]}}
+    commands: list[str] = []
+
+    def pulumi(argv: list[str], *_: object) -> str:
+        commands.append(argv[-1])
+        return json.dumps(exported)
+
+    monkeypatch.setattr(recovery, "checkpoint", lambda *_: exported["deployment"])
+    monkeypatch.setattr(recovery, "_pulumi", pulumi)
+    monkeypatch.setattr(recovery, "in_local_azure", lambda environment: lambda resource: None)
+    recovery.bring_back(tmp_path, "local", {**environment, **LOCAL, **change})
+    assert commands == (["export", "import"] if asked else [])
 
 
 def test_a_creation_that_azure_carried_out_becomes_a_resource() -> None:
