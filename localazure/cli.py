@@ -117,9 +117,9 @@ def _serve(context: _Context) -> int:
 def _start(context: _Context) -> int:
     home = context.home
     home.create()
-    # So that the shell that evaluates `env` can drive Pulumi by hand.
-    install_plugin(home.pulumi_home)
     with starting(home):
+        # So that the shell that evaluates `env` can drive Pulumi by hand.
+        install_plugin(home.pulumi_home)
         daemon = None if claimed(home) else _spawn(context)
         status = _wait_until_it_answers(home, daemon)
     known = "runs" if daemon is None else "answers"

@@ -115,6 +115,8 @@ class _Daemon:
         listeners = {name: listen(port) for name, port in asdict(known).items()}
         ports = Ports(**{name: listener.getsockname()[1] for name, listener in listeners.items()})
         self._runtime = Runtime(os.getpid(), ports)
+        # Deployments and jobs that come back at the start are told the ports before the daemon answers there.
+        self._runtime.without_pid().write(self._home)
         try:
             self._azure.start(ports.control)
             with _in_thread(_server(_SecureScheme(self._azure.app)), listeners["control"]):

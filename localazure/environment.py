@@ -11,7 +11,7 @@ from localazure.gateway import outer
 from localazure.gateway.ca import CertificateAuthority
 from localazure.gateway.identity import PATH, kept_secret
 from localazure.home import Home
-from localazure.runtime import Ports
+from localazure.runtime import Ports, Runtime
 from localazure.settings import Settings
 
 # What would make a client act as somebody else, ask another cloud, or look for its identity elsewhere.
@@ -59,6 +59,21 @@ UNSET = (
 )
 
 
+# Of the client's variables, those that a container has a use for: the others are Pulumi's, or this machine's marks.
+CONTAINER_NAMES = frozenset(
+    {
+        "AZURE_TOKEN_CREDENTIALS",
+        "HTTPS_PROXY",
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+        "NO_PROXY",
+        "https_proxy",
+        "no_proxy",
+        *outer.BUNDLE_NAMES,
+    }
+)
+
+
 def client_environment(
     home: Home, settings: Settings, ports: Ports, environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -72,6 +87,18 @@ def client_environment(
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PATH": _path(current.get("PATH", os.defpath)),
     }
+
+
+def container_environment(home: Home, settings: Settings) -> dict[str, str]:
+    """What a scoring script's process needs to meet Local Azure where it would meet Azure, and nobody's own login.
+
+    Its home is a folder below the state folder. Of a Local Azure that has no daemon, that is all.
+    """
+    own = home.path / "container-home"
+    own.mkdir(mode=0o700, exist_ok=True)
+    ports = Runtime.read(home).ports
+    led = {**_network(home, ports, os.environ), **_identity(home, settings, ports)} if ports.proxy else {}
+    return {"HOME": str(own)} | {name: value for name, value in led.items() if name in CONTAINER_NAMES}
 
 
 def _network(home: Home, ports: Ports, current: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from localazure.batch.logs import JobLog, worker_name
 from localazure.batch.output import Output, open_output
 from localazure.batch.spec import BatchResult, BatchSpec, JobRefused, MiniBatch
 from localazure.batch.workers import ProcessExecutor, Worker, WorkerPlan
+from localazure.environment import container_environment
 from localazure.home import Home
 from localazure.settings import Settings
 
@@ -24,7 +25,7 @@ NAMED_FAILURES = 20
 LONGEST_REASON = 300
 POLL_SECONDS = 0.2
 # Read by the libraries that scripts use; everything else of the caller's environment stays with the caller.
-INHERITED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+INHERITED = ("LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class _Stopped(Exception):
@@ -41,11 +42,12 @@ def run(spec: BatchSpec, *, home: Home, cancelled: threading.Event, settings: Se
     """
     log = JobLog(spec.log_dir, spec.logging_level)
     tally = Tally()
+    settings = settings or Settings.load(home)
     try:
         batches = _plan(spec, log)
         tally.total = sum(len(batch.files) for batch in batches)
-        workers = _worker_count(spec, len(batches), settings or Settings.load(home), log)
-        _run_batches(spec, home, batches, workers, tally, log, cancelled)
+        workers = _worker_count(spec, len(batches), settings, log)
+        _run_batches(spec, home, settings, batches, workers, tally, log, cancelled)
     except (JobRefused, _Stopped) as error:
         log.progress(f"The job failed. {error}")
         return BatchResult(False, tally.total, tally.failed, str(error))
@@ -123,6 +125,7 @@ def _worker_count(spec: BatchSpec, batches: int, settings: Settings, log: JobLog
 def _run_batches(
     spec: BatchSpec,
     home: Home,
+    settings: Settings,
     batches: Sequence[MiniBatch],
     workers: int,
     tally: Tally,
@@ -132,7 +135,7 @@ def _run_batches(
     log.progress(f"Job {spec.job}: {tally.total} files in {len(batches)} mini-batches, {workers} workers.")
     output = open_output(spec)
     try:
-        with _executor(spec, home, workers, log) as executor:
+        with _executor(spec, home, settings, workers, log) as executor:
             for outcome in final_outcomes(executor, batches, spec.max_retries, 2 * workers, cancelled, log):
                 _take(outcome, spec, output, tally, log)
         if not tally.succeeded:
@@ -207,10 +210,10 @@ def _nothing_succeeded(tally: Tally) -> str:
 
 
 @contextlib.contextmanager
-def _executor(spec: BatchSpec, home: Home, workers: int, log: JobLog) -> Iterator[Executor]:
+def _executor(spec: BatchSpec, home: Home, settings: Settings, workers: int, log: JobLog) -> Iterator[Executor]:
     # Azure's driver moves to a temporary folder before it calls the script, so paths must not be relative.
     with tempfile.TemporaryDirectory(prefix="aml-batch-", ignore_cleanup_errors=True) as scratch:
-        plan = _planner(spec, home, log, Path(scratch))
+        plan = _planner(spec, home, settings, log, Path(scratch))
         names = [worker_name(slot, spec.instance_count) for slot in range(workers)]
         executor = ProcessExecutor([Worker(name, plan(name)) for name in names], spec.timeout)
         try:
@@ -219,8 +222,11 @@ def _executor(spec: BatchSpec, home: Home, workers: int, log: JobLog) -> Iterato
             executor.close()
 
 
-def _planner(spec: BatchSpec, home: Home, log: JobLog, scratch: Path) -> Callable[[str], WorkerPlan]:
+def _planner(
+    spec: BatchSpec, home: Home, settings: Settings, log: JobLog, scratch: Path
+) -> Callable[[str], WorkerPlan]:
     script, folders = _script(spec)
+    environment = worker_environment(spec, os.environ, container_environment(home, settings))
 
     def plan(name: str) -> WorkerPlan:
         return WorkerPlan(
@@ -229,7 +235,7 @@ def _planner(spec: BatchSpec, home: Home, log: JobLog, scratch: Path) -> Callabl
             script=script,
             folders=folders,
             arguments=driver_arguments(spec),
-            environment=worker_environment(spec, os.environ),
+            environment=environment,
             stdout=log.stdout(name),
             stderr=log.stderr(name),
             logging_level=spec.logging_level,
@@ -249,6 +255,8 @@ def _script(spec: BatchSpec) -> tuple[Path, tuple[Path, ...]]:
     if spec.code_dir is None or not (spec.code_dir / spec.script).is_file():
         raise JobRefused(f"The scoring script {spec.script} is not in the deployment's code folder.")
     script = spec.code_dir / spec.script
+    if not script.resolve().is_relative_to(spec.code_dir.resolve()):
+        raise JobRefused(f"The scoring script {spec.script} lies outside the deployment's code; name one within.")
     return script, tuple(dict.fromkeys((script.parent, spec.code_dir)))
 
 
@@ -271,14 +279,14 @@ def driver_arguments(spec: BatchSpec) -> tuple[str, ...]:
     return tuple(part for pair in arguments.items() for part in pair)
 
 
-def worker_environment(spec: BatchSpec, environ: Mapping[str, str]) -> dict[str, str]:
+def worker_environment(spec: BatchSpec, environ: Mapping[str, str], surroundings: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a worker: the deployment's variables, and those that Azure's driver sets."""
     inherited = {name: environ[name] for name in INHERITED if name in environ}
     own = {"AZUREML_BI_OUTPUT_PATH": str(spec.output_dir)}
     if spec.model_dir is not None:
         own["AZUREML_MODEL_DIR"] = str(spec.model_dir)
     path = os.pathsep.join([str(spec.python.parent), environ.get("PATH", os.defpath)])
-    return {**inherited, "PATH": path, **spec.environment_variables, **own}
+    return {**inherited, **surroundings, "PATH": path, **spec.environment_variables, **own}
 
 
 def _display(path: str) -> str:

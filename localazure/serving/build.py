@@ -59,6 +59,20 @@ def run_uv(argv: Sequence[str], *, cwd: Path, seconds: float = BUILD_SECONDS, ke
     return done.stdout
 
 
+def left_out(folder: Path) -> list[str]:
+    """What the packages of a venv ask for that is never installed, a sentence each."""
+    asked: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("lib/python*/site-packages/*.dist-info/METADATA")):
+        for name in UNBUILDABLE:
+            if re.search(rf"^Requires-Dist: {name}\b", file.read_text(errors="replace"), re.MULTILINE):
+                asked.setdefault(name, []).append(file.parent.name.split("-")[0])
+    return [
+        f"Left out: {name} (wanted by {', '.join(users)}), which mounts data sets: it has no wheel, and nothing is "
+        "mounted here."
+        for name, users in asked.items()
+    ]
+
+
 @dataclass(frozen=True)
 class Build:
     """Makes the venv in `folder`, under a lock that the caller holds."""

@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from localazure.serving.build import STAMP, Build, build_failure, run_uv
+from localazure.serving.build import STAMP, Build, build_failure, left_out, run_uv
 from localazure.serving.conda import CondaRefused, Recipe, from_lines, name_of, recipe
 from localazure.serving.model import EnvironmentSpec, ServingError
 from localazure.settings import Settings
@@ -117,6 +117,8 @@ class Environments:
             else:
                 self._log(f"{title}: building the environment {folder.name} with Python {python.version}.")
                 Build(folder, python.path, wanted, relax, self._log, lock).run()
+        for note in left_out(folder):
+            self._log(f"{title}: {note}")
         return folder / "bin" / "python"
 
     @contextmanager
@@ -231,7 +233,9 @@ def _completed(wanted: Recipe, model: Path, need: Need) -> Recipe:
     """With what a container of Azure's MLflow image has besides the model's own requirements."""
     flavors = _yaml(model / "MLmodel").get("flavors") or {}
     brought = [package for flavor in flavors for package in MLFLOW_EXTRAS.get(flavor, ())]
-    basics = ["mlflow-skinny", "pandas", "numpy", *brought, *([INFERENCE_SERVER] if need == "online" else [])]
+    # Batch reads parquet with it; the whole of MLflow brings it.
+    own = INFERENCE_SERVER if need == "online" else "pyarrow"
+    basics = ["mlflow-skinny", "pandas", "numpy", *brought, own]
     given = wanted.names | ({"mlflow-skinny"} if "mlflow" in wanted.names else set())
     missing = [name for name in dict.fromkeys(basics) if name not in given]
     return replace(wanted, requirements=(*wanted.requirements, *missing))

@@ -23,6 +23,8 @@ NO_DEPLOYMENT = (
     "No valid deployments to route to. Please check that the endpoint has at least one deployment with positive weight "
     "values or use a deployment specific header to route."
 )
+# What Envoy itself says, with the same status, of a deployment whose instances are all down.
+NOT_READY = "no healthy upstream"
 AAD_AUDIENCE = "https://ml.azure.com"
 AML_ISSUER = AML_AUDIENCE = "azureml"
 _MILLION = 1_000_000
@@ -272,9 +274,9 @@ _CLIENT_ID = "%REQ(x-ms-client-request-id):40%"
 
 def _admission(route: EndpointRoute) -> Json:
     if route.auth == "key":
-        return {_KEY_AUTH: _keys(route.keys)}
+        return {_KEY_AUTH: _keys(route.keys), _RBAC: _bearers_only()}
     rules = {_JWT: {"@type": f"{_FILTERS}.jwt_authn.v3.PerRouteConfig", "requirement_name": route.auth}}
-    return rules | ({_RBAC: _only_for(route.name)} if route.auth == "aml_token" else {})
+    return rules | ({_RBAC: _allow(_token_for(route.name))} if route.auth == "aml_token" else {})
 
 
 def _keys(keys: Sequence[str]) -> Json:
@@ -286,37 +288,54 @@ def _keys(keys: Sequence[str]) -> Json:
     }
 
 
-def _only_for(endpoint: str) -> Json:
+def _bearers_only() -> Json:
+    # Envoy takes a key with the scheme or without it; Azure wants the scheme.
+    return _allow({"header": {"name": "authorization", "string_match": {"prefix": "Bearer "}}})
+
+
+def _token_for(endpoint: str) -> Json:
     claim = {
         "filter": _JWT,
         "path": [{"key": "claims"}, {"key": "endpointName"}],
         "value": {"string_match": {"exact": endpoint}},
     }
-    policy = {"permissions": [{"any": True}], "principals": [{"sourced_metadata": {"metadata_matcher": claim}}]}
+    return {"sourced_metadata": {"metadata_matcher": claim}}
+
+
+def _allow(principal: Json) -> Json:
+    policy = {"permissions": [{"any": True}], "principals": [principal]}
     return {
         "@type": f"{_FILTERS}.rbac.v3.RBACPerRoute",
-        "rbac": {"rules": {"action": "ALLOW", "policies": {"endpoint": policy}}},
+        "rbac": {"rules": {"action": "ALLOW", "policies": {"callers": policy}}},
     }
 
 
 def _path_rules(path: str, route: EndpointRoute, reachable: Mapping[str, Backend]) -> list[Json]:
-    named = [
-        _forward({"path": path, "headers": [_named(name)]}, backend, mirrors=[]) for name, backend in reachable.items()
-    ]
+    known = dict.fromkeys([*reachable, *route.known, *_weights(route)])
+    named = [_to(name, reachable, {"path": path, "headers": [_named(name)]}, mirrors=[]) for name in known]
     unnamed = {"path": path, "headers": [{"name": DEPLOYMENT_HEADER, "present_match": True}]}
     return [*named, _refuse(unnamed), *_split(path, route, reachable), _refuse({"path": path})]
 
 
 def _split(path: str, route: EndpointRoute, reachable: Mapping[str, Backend]) -> list[Json]:
-    weights = {name: weight for name, weight in route.traffic.items() if weight > 0 and name in reachable}
+    weights = _weights(route)
     mirrors = [_mirror(reachable[name], share) for name, share in route.mirror.items() if name in reachable and share]
     rules, sofar, total = [], 0, sum(weights.values())
     for name, weight in weights.items():
         sofar += weight
         # Envoy draws one number for a request and compares it with each route's share: the shares add up.
         share = {"default_value": {"numerator": _MILLION * sofar // total, "denominator": "MILLION"}}
-        rules.append(_forward({"path": path, "runtime_fraction": share}, reachable[name], mirrors))
+        rules.append(_to(name, reachable, {"path": path, "runtime_fraction": share}, mirrors))
     return rules
+
+
+def _weights(route: EndpointRoute) -> dict[str, int]:
+    return {name: weight for name, weight in route.traffic.items() if weight > 0}
+
+
+def _to(name: str, reachable: Mapping[str, Backend], match: Json, mirrors: list[Json]) -> Json:
+    # A deployment that is not ready keeps its share: those that are ready must not get what is not theirs.
+    return _forward(match, reachable[name], mirrors) if name in reachable else _unavailable(match, name)
 
 
 def _mirror(backend: Backend, share: int) -> Json:
@@ -351,6 +370,11 @@ def _forward(match: Json, backend: Backend, mirrors: list[Json]) -> Json:
 
 def _named(deployment: str) -> Json:
     return {"name": DEPLOYMENT_HEADER, "string_match": {"exact": deployment}}
+
+
+def _unavailable(match: Json, name: str) -> Json:
+    answer = {"status": 503, "body": {"inline_string": NOT_READY}}
+    return {"match": match, "direct_response": answer, "response_headers_to_add": [_header(DEPLOYMENT_HEADER, name)]}
 
 
 def _refuse(match: Json) -> Json:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from localazure.environment import container_environment
 from localazure.home import Home
 from localazure.processes import free_port, spawn, stop
 from localazure.serving.model import ServingError
+from localazure.settings import Settings
 
 # Azure's readiness probe gives up after 10 s + 30 failures × 10 s (reference-yaml-deployment-managed-online).
 START_SECONDS = 310.0
@@ -28,7 +30,7 @@ TAIL_LINES = 25
 _CONFIG = Path(__file__).with_name("gunicorn_config.py")
 # What a container would have of its machine. The rest of this process's environment is not the container's business.
 _PASSED_ON = re.compile(
-    r"(HOME|PATH|USER|LOGNAME|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+    r"(PATH|USER|LOGNAME|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
     r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|DYLD_\w+|LD_LIBRARY_PATH)"
 )
 
@@ -54,10 +56,11 @@ class Launch:
         # Scripts of a venv name their interpreter by a path that may be too long for a first line.
         return [str(self.python), "-m", "gunicorn", *options, "azureml_inference_server_http.server.entry:app"]
 
-    def environment(self, port: int) -> dict[str, str]:
+    def environment(self, port: int, surroundings: Mapping[str, str]) -> dict[str, str]:
         """The whole environment; what Azure sets wins over the user's, for clients send back what they have read."""
         passed = {key: value for key, value in os.environ.items() if _PASSED_ON.fullmatch(key)}
         machine = {
+            **surroundings,
             "PATH": os.pathsep.join([str(self.python.parent), passed.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",
             "SERVICE_NAME": self.service,
@@ -79,6 +82,7 @@ class Instance:
     """A process that is starting, ready, or waiting to be started again."""
 
     home: Home
+    settings: Settings
     launch: Launch
     log: Path
     process: subprocess.Popen[bytes] | None = None
@@ -102,7 +106,7 @@ class Instance:
         self.process = spawn(
             self.home,
             self.launch.argv(self.port),
-            env=self.launch.environment(self.port),
+            env=self.launch.environment(self.port, container_environment(self.home, self.settings)),
             log=self.log,
             cwd=self.launch.app_root,
         )

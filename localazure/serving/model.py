@@ -63,3 +63,5 @@ class EndpointRoute:
     mirror: Mapping[str, int] = field(default_factory=dict)
     deployments: tuple[str, ...] = ()
     """The deployments that may be reached: those that are ready."""
+    known: tuple[str, ...] = ()
+    """Deployments that there are, ready or not. One with a weight is known without being named here."""

@@ -183,7 +183,10 @@ class Serving:
     def _start_instances(self, key: _Key, launch: Launch, count: int) -> list[Instance]:
         log = self._folder(key) / LOG_FILES["InferenceServer"]
         with ThreadPoolExecutor(max(count, 1)) as pool:
-            pending = [pool.submit(self._start_instance, Instance(self._home, launch, log)) for _ in range(count)]
+            pending = [
+                pool.submit(self._start_instance, Instance(self._home, self._settings, launch, log))
+                for _ in range(count)
+            ]
         errors = [error for item in pending if (error := item.exception())]
         if errors:
             stop_all([item.result() for item in pending if not item.exception()], grace=2)
@@ -242,10 +245,15 @@ class Serving:
                 if stale:
                     self._push()
                 stale = False
-            except (ServingError, OSError) as error:
+            except Exception as error:
                 # Said and tried again at the next turn: the monitor must outlive whatever it watches.
-                with (self._home.logs / "serving.log").open("a") as log:
-                    log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {error}\n")
+                stale = True
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        # Without its folder there is no log either, and soon no daemon.
+        with suppress(OSError), (self._home.logs / "serving.log").open("a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {type(error).__name__}: {error}\n")
 
     def _tend(self) -> bool:
         instances = [item for deployment in list(self._deployments.values()) for item in deployment.instances]
@@ -257,7 +265,10 @@ class Serving:
 def _reachable(route: EndpointRoute, without: _Key | None) -> EndpointRoute:
     if without is None or without[0] != route.name:
         return route
-    return dataclasses.replace(route, deployments=tuple(name for name in route.deployments if name != without[1]))
+    deployments, known = (
+        tuple(name for name in names if name != without[1]) for names in (route.deployments, route.known)
+    )
+    return dataclasses.replace(route, deployments=deployments, known=known)
 
 
 def _limit(spec: DeploymentSpec) -> int:
@@ -272,6 +283,9 @@ def _custom_launch(spec: DeploymentSpec, environments: Environments) -> Launch:
             "BadArgument",
             f"Deployment {spec.name}: a custom model needs an environment, code and a scoring script.",
         )
+    if not (spec.code_dir / spec.script).resolve().is_relative_to(spec.code_dir.resolve()):
+        message = f"Deployment {spec.name}: the scoring script {spec.script!r} lies outside its code; name one within."
+        raise ServingError("BadArgument", message)
     if not (spec.code_dir / spec.script).is_file():
         message = f"User container has crashed or terminated: the code has no scoring script {spec.script!r}."
         raise ServingError("ResourceNotReady", message)

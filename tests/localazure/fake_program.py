@@ -27,6 +27,7 @@ class FakeAzure:
         if (self._home.path / "fail").exists():
             raise RuntimeError("the control plane has a reason not to start")
         self._port = control_port
+        (self._home.path / "known-at-start").write_text(self._home.runtime_file.read_text())
         self._fleet.register(ACCOUNT, KEY)
 
     def upstream(self, host: str) -> int | None:

@@ -1,8 +1,13 @@
 """What the commands print, of a Local Azure that runs."""
 
+import fcntl
 import json
 import threading
+from pathlib import Path
 
+import pytest
+
+from localazure import cli
 from tests.localazure.running import PATIENCE, Installation, until
 
 
@@ -65,6 +70,17 @@ def test_a_reader_that_has_enough_is_no_error(running: Installation) -> None:
     done = running.shell(f'"$PYTHON" "$PROGRAM" logs blue -n 200000 --home "{running.home.path}" 2>&1 | head -1')
     assert done == "line\n"
     file.unlink()
+
+
+def test_the_plugin_is_installed_by_one_start_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(pulumi_home: Path) -> bool:
+        with (pulumi_home.parent / "start.lock").open("ab") as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise AssertionError("another start could have come in between")
+
+    monkeypatch.setattr(cli, "install_plugin", install)
+    with pytest.raises(BlockingIOError):
+        cli.main(["start", "--home", str(tmp_path / "home")])
 
 
 def test_an_unknown_command_is_explained(running: Installation) -> None:

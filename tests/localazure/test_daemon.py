@@ -42,6 +42,12 @@ def test_it_answers_when_start_returns_and_only_on_loopback(installation: Instal
     assert set(addresses) == {"127.0.0.1"}
 
 
+def test_what_comes_back_at_the_start_is_told_the_ports(installation: Installation) -> None:
+    installation.ok("start")
+    known = json.loads((installation.home.path / "known-at-start").read_text())
+    assert known == {"pid": 0, "ports": installation.status()["ports"]}, "but nobody is told that it answers yet"
+
+
 def test_starting_again_changes_nothing(installation: Installation) -> None:
     installation.ok("start")
     before = installation.status()

@@ -15,6 +15,7 @@ import pytest
 from localazure.batch import BatchSpec
 from localazure.home import Home
 from localazure.processes import sweep
+from localazure.runtime import Ports, Runtime
 from tests.localazure.batch.support import JobRunner, Log, Rows, running, write_script
 
 ECHO = """
@@ -267,6 +268,33 @@ def test_a_script_sees_what_azures_driver_gives_it_and_none_of_the_callers_secre
     assert rows() == sorted(expected)
 
 
+def test_a_script_meets_local_azure_and_not_the_users_own_login(
+    job: JobRunner, rows: Rows, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_CONFIG_DIR", "/my/own/.azure")
+    script = """
+        import os
+        def init(): ...
+        def run(files):
+            names = "HOME", "HTTPS_PROXY", "IDENTITY_ENDPOINT", "AZURE_TOKEN_CREDENTIALS", "AZURE_CONFIG_DIR"
+            return [f"{name}={os.environ.get(name)}" for name in names]
+        """
+    own = f"HOME={home.path / 'container-home'}"
+    assert job(script, ["a.txt"], output_file_name="alone.csv").succeeded
+    Runtime(0, Ports(proxy=41001, identity=41002, control=41003)).write(home)
+    assert job(script, ["a.txt"]).succeeded
+    assert rows() == [
+        "AZURE_CONFIG_DIR=None",
+        "AZURE_TOKEN_CREDENTIALS=ManagedIdentityCredential",
+        own,
+        "HTTPS_PROXY=http://127.0.0.1:41001",
+        "IDENTITY_ENDPOINT=http://127.0.0.1:41002/msi/token",
+    ]
+    without_daemon = (job.spec.output_dir / "alone.csv").read_text().splitlines()
+    assert own in without_daemon
+    assert "HTTPS_PROXY=None" in without_daemon
+
+
 def test_a_script_may_lie_in_a_folder_of_the_code(job: JobRunner, rows: Rows, spec: BatchSpec) -> None:
     assert spec.code_dir is not None
     (spec.code_dir / "src").mkdir(parents=True)
@@ -318,10 +346,14 @@ def test_an_input_without_files_is_refused(job: JobRunner, spec: BatchSpec) -> N
         ({"mini_batch_size": 0}, "miniBatchSize: 0"),
         ({"instance_count": 0}, "instanceCount"),
         ({"script": "other.py"}, "other.py is not in the deployment's code folder"),
+        ({"script": "../outside.py"}, "../outside.py lies outside the deployment's code"),
         ({"script": None}, "not an MLflow model"),
     ],
 )
-def test_what_cannot_run_is_refused_with_the_value(job: JobRunner, changes: dict[str, object], says: str) -> None:
+def test_what_cannot_run_is_refused_with_the_value(
+    job: JobRunner, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    (tmp_path / "outside.py").write_text(ECHO)
     result = job(ECHO, ["a.txt"], **changes)
     assert not result.succeeded
     assert says in result.message

@@ -238,6 +238,7 @@ def test_an_mlflow_model_says_what_it_needs_in_any_of_its_files(tmp_path: Path, 
     assert (wanted.python, wanted.requirements) == ("3.11", ("mlflow==3.1.0", "scikit-learn==1.7.2"))
     slim = module.replace(wanted, requirements=tuple(map(module._slim, wanted.requirements)))
     online = module._completed(slim, model, "online")
+    assert "pyarrow" in module._completed(slim, model, "batch").names, "batch reads parquet files"
     assert online.requirements == ("mlflow-skinny==3.1.0", "scikit-learn==1.7.2", "pandas", "numpy", "skops", SERVER)
     assert SERVER not in module._completed(slim, model, "batch").names
 
@@ -250,8 +251,12 @@ def test_an_mlflow_model_without_requirements_is_a_build_failure(
     assert caught.value.code == "ImageBuildFailure"
 
 
-def test_azureml_defaults_brings_the_inference_server(tmp_path: Path) -> None:
-    python = Environments(Settings(), tmp_path, lambda _: None).ensure(
+def test_azureml_defaults_brings_the_inference_server_and_the_log_says_what_is_left_out(
+    tmp_path: Path, log: list[str]
+) -> None:
+    python = Environments(Settings(), tmp_path, log.append).ensure(
         spec("python=3.11", {"pip": ["azureml-defaults"]}), need="online"
     )
     assert imports(python, "import azureml_inference_server_http; print('there')") == "there"
+    [said] = [line for line in log if "fusepy" in line]
+    assert said.startswith("Environment sample:7: Left out: fusepy (wanted by azureml_")

@@ -18,7 +18,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.serving import EndpointRoute
 from localazure.serving.envoy import Router
-from localazure.serving.envoy_config import NO_DEPLOYMENT, Backend
+from localazure.serving.envoy_config import NO_DEPLOYMENT, NOT_READY, Backend
 
 from .conftest import HOST, Container, client, until
 
@@ -73,13 +73,46 @@ def test_a_deployment_nobody_knows_is_404_in_azures_words(caller: httpx.Client, 
     assert not blue.seen, "a caller who asks for one deployment must not get another"
 
 
-@pytest.mark.parametrize("traffic", [{}, {"blue": 0}, {"gone": 100}])
+@pytest.mark.parametrize("traffic", [{}, {"blue": 0}, {"gone": 0}])
 def test_an_endpoint_without_positive_weight_is_404(
     router: Router, caller: httpx.Client, blue: Container, traffic: dict[str, int]
 ) -> None:
     router.push([replace(ROUTE, traffic=traffic)], [backend(blue)])
     answer = caller.post("/score")
     assert (answer.status_code, answer.text) == (404, NO_DEPLOYMENT)
+
+
+def test_a_deployment_that_is_not_ready_keeps_its_share_as_503(
+    router: Router, caller: httpx.Client, green: Container
+) -> None:
+    traffic = {"blue": 90, "green": 10}
+    router.push([replace(ROUTE, traffic=traffic, deployments=("green",))], [backend(green)])
+    answers = [caller.post("/score") for _ in range(400)]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert abs(len(refused) - 360) <= 4 * 6, "green must not get what is blue's"
+    assert {(answer.status_code, answer.text) for answer in refused} == {(503, NOT_READY)}
+    assert {answer.json()["by"] for answer in answers if answer.status_code == 200} == {"green"}
+
+
+def test_with_no_deployment_ready_it_is_503(router: Router, caller: httpx.Client) -> None:
+    router.push([replace(ROUTE, traffic={"blue": 90, "green": 10}, deployments=())], [])
+    assert {caller.post("/score").status_code for _ in range(20)} == {503}
+
+
+@pytest.mark.parametrize(("name", "status"), [("blue", 503), ("red", 503), ("green", 200), ("purple", 404)])
+def test_the_header_tells_one_that_is_not_ready_from_one_that_is_unknown(
+    router: Router, caller: httpx.Client, green: Container, name: str, status: int
+) -> None:
+    traffic = {"blue": 90, "green": 10, "purple": 0}
+    router.push([replace(ROUTE, traffic=traffic, deployments=("green",), known=("green", "red"))], [backend(green)])
+    assert caller.post("/score", headers={"azureml-model-deployment": name}).status_code == status
+
+
+def test_a_stranger_does_not_learn_what_is_not_ready(router: Router, caller: httpx.Client) -> None:
+    router.push([replace(ROUTE, deployments=())], [])
+    answer = caller.post("/score", headers={"Authorization": "Bearer wrong"})
+    assert answer.status_code == 401
+    assert "azureml-model-deployment" not in answer.headers
 
 
 def test_an_unknown_host_is_404(caller: httpx.Client) -> None:
@@ -101,7 +134,7 @@ def test_swagger_is_answered_by_the_deployment_named(caller: httpx.Client) -> No
     assert answer.json() == {"by": "green", "path": "/swagger.json?version=3", "size": 0}
 
 
-@pytest.mark.parametrize("value", ["Bearer wrong", "Bearer", "Bearer k1k1", "Basic k1", None])
+@pytest.mark.parametrize("value", ["Bearer wrong", "Bearer", "Bearer k1k1", "Basic k1", "k1", "Bearerk1", None])
 def test_a_wrong_key_or_none_is_401(caller: httpx.Client, blue: Container, value: str | None) -> None:
     del caller.headers["Authorization"]
     answer = caller.post("/score", headers={"Authorization": value} if value else {})

@@ -13,9 +13,12 @@ import httpx
 import psutil
 import pytest
 
+from localazure.errors import ToolMissing
+from localazure.gateway.identity import kept_secret
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.processes import HOME_MARK
+from localazure.runtime import Ports, Runtime
 from localazure.serving import DeploymentSpec, EndpointRoute, EnvironmentSpec, Serving, ServingError
 from localazure.settings import Settings
 
@@ -188,6 +191,58 @@ def test_a_missing_script_or_environment_is_said_at_once(serving: Serving, spec:
     assert caught.value.code == "BadArgument"
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_script_outside_the_code_is_refused(serving: Serving, spec: DeploymentSpec, absolute: bool) -> None:
+    assert spec.code_dir
+    outside = spec.code_dir.parent / "outside.py"
+    outside.write_text(SCRIPT)
+    with pytest.raises(ServingError, match=r"outside\.py' lies outside its code") as caught:
+        serving.deploy(replace(spec, script=str(outside) if absolute else "../outside.py"))
+    assert caught.value.code == "BadArgument"
+
+
+def test_a_script_meets_local_azure_and_not_the_users_own_login(
+    serving: Serving, home: Home, spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://outer.example:3128")
+    monkeypatch.setenv("AZURE_CONFIG_DIR", "/my/own/.azure")
+    Runtime(0, Ports(proxy=41001, identity=41002, control=41003)).write(home)
+    serving.deploy(spec)
+    serving.route([route("blue")])
+    names = ["HOME", "AZURE_CONFIG_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "SSL_CERT_FILE"]
+    names += ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_TOKEN_CREDENTIALS", "LOCALAZURE_OUTER_PROXY"]
+    with client(serving.port) as caller:
+        found = caller.post("/score", json={"env": names}).json()["env"]
+    bundle = Path(found.pop("SSL_CERT_FILE"))
+    assert bundle.parent == home.ca
+    assert found == {
+        "HOME": str(home.path / "container-home"),
+        "AZURE_CONFIG_DIR": None,
+        "HTTPS_PROXY": "http://127.0.0.1:41001",
+        "https_proxy": "http://127.0.0.1:41001",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "IDENTITY_ENDPOINT": "http://127.0.0.1:41002/msi/token",
+        "IDENTITY_HEADER": kept_secret(home),
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "LOCALAZURE_OUTER_PROXY": None,
+    }
+    assert (home.path / "container-home").is_dir()
+
+
+def test_whatever_goes_wrong_the_monitor_says_so_and_goes_on(
+    serving: Serving, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fail() -> bool:
+        calls.append(1)
+        raise ToolMissing("envoy is not there")
+
+    monkeypatch.setattr(serving._router, "revive", fail)
+    until(lambda: len(calls) > 2)
+    assert "ToolMissing: envoy is not there" in (home.logs / "serving.log").read_text()
+
+
 def test_a_failed_replacement_leaves_what_ran_before(
     serving: Serving, spec: DeploymentSpec, tmp_path: Path, environment: EnvironmentSpec
 ) -> None:
@@ -258,7 +313,7 @@ def test_a_request_being_worked_on_is_answered_before_its_process_goes(serving: 
         )
         serving.remove("tumor", "blue")
         assert [item.result().status_code for item in waiting] == [200, 200]
-        assert caller.post("/score", json={}).status_code == 404
+        assert caller.post("/score", json={}).status_code == 503, "the traffic still names it"
 
 
 def _ports(serving: Serving) -> list[int]:
