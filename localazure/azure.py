@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import poll_routes
+from localazure.providers.common import guarded, poll_routes
 from localazure.providers.groups import Groups
 from localazure.providers.identities import Identities
 from localazure.providers.insights import Insights
@@ -42,8 +41,6 @@ from localazure.providers.ml.names import (
     ONLINE_DEPLOYMENT_TYPE,
     ONLINE_ENDPOINT_FAMILY,
     ONLINE_ENDPOINT_TYPE,
-    SUCCEEDED,
-    UPDATING,
     WORKSPACE_TYPE,
 )
 from localazure.providers.ml.online import OnlineDeployments, OnlineEndpoints
@@ -55,15 +52,11 @@ from localazure.providers.storage import Storage
 from localazure.serving import Serving
 from localazure.settings import Settings
 
-log = logging.getLogger(__name__)
-
 ARM_HOST = "management.azure.com"
-# A token for ARM or for Azure ML's data plane; with and without the slash that some clients keep.
-AUDIENCES = tuple(
-    audience + slash
-    for audience in ("https://management.azure.com", "https://management.core.windows.net", "https://ml.azure.com")
-    for slash in ("", "/")
-)
+# What a token is for. The regional host takes both: clients read a job's runs with ARM's and list an endpoint's jobs
+# with Azure ML's (`azure.ai.ml.operations`).
+ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+ML_AUDIENCES = ("https://ml.azure.com",)
 
 
 class LocalAzure:
@@ -85,12 +78,11 @@ class LocalAzure:
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
         self._workspaces = Workspaces(self._cloud, self._take_down)
-        self._arm = Table(self._arm_routes())
-        self._regional = Table([Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()])
-        self._scoring = Table(self._jobs.scoring_routes())
-        self.app: Starlette = create_app(
-            self._table, store=store, tokens=tokens, audiences=AUDIENCES, location=settings.location
-        )
+        self._arm = Table([guarded(self._cloud, route) for route in self._arm_routes()], ARM_AUDIENCES)
+        regional = [Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()]
+        self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
+        self._scoring = Table(self._jobs.scoring_routes(), ML_AUDIENCES)
+        self.app: Starlette = create_app(self._table, store=store, tokens=tokens, location=settings.location)
 
     def _arm_routes(self) -> list[Route]:
         cloud = self._cloud
@@ -128,20 +120,15 @@ class LocalAzure:
             self._cloud.fleet.register(account.name, *account.hidden["keys"])
         self._envoy_port = self._serving.start()
         self._router.push()
+        lost = self._online.lost()
         self._cloud.operations.resume()
         self._runner.resume()
-        for deployment in self._cloud.store.of_type(ONLINE_DEPLOYMENT_TYPE):
-            if deployment.hidden.get("created") and deployment.state in (SUCCEEDED, UPDATING):
-                threading.Thread(target=self._bring_up, args=(deployment,), daemon=True).start()
-
-    def _bring_up(self, deployment: Resource) -> None:
-        try:
-            self._online.bring_up(deployment)
-        except Exception:
-            log.exception("deployment %s did not come back", deployment.id)
+        for deployment in lost:
+            threading.Thread(target=self._online.bring_up, args=(deployment.id,), daemon=True).start()
 
     def stop(self) -> None:
         """Ends what runs; the store keeps what was under way for the next start."""
+        self._online.stop()
         self._cloud.operations.stop()
         self._runner.stop()
         self._serving.stop()
@@ -154,7 +141,7 @@ class LocalAzure:
             BATCH_ENDPOINT_TYPE: lambda each: self._jobs.cancel_below(each.id),
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
-            WORKSPACE_TYPE: self._workspaces.remember,
+            WORKSPACE_TYPE: self._workspaces.take_down,
         }
         folded = {kind.lower(): hook for kind, hook in hooks.items()}
         if hook := folded.get(resource.type.lower()):

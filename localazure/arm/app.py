@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,10 +18,14 @@ from starlette.routing import Route as StarletteRoute
 from localazure.arm.errors import ArmError, not_emulated
 from localazure.arm.routes import Answer, Call, NoBody, Route, Table
 from localazure.arm.store import Store
+from localazure.errors import LocalAzureError
 
 log = logging.getLogger(__name__)
 
 _ALWAYS = {"Cache-Control": "no-cache", "Pragma": "no-cache", "Expires": "-1", "X-Content-Type-Options": "nosniff"}
+# A name in a URL may be any text and a header may not; `%` stays, for what is encoded already.
+_URLS = {"location", "azure-asyncoperation"}
+_URL_SAFE = ":/?&=%$,;@+!()*'-._~#[]"
 # Bodies of the front end's operations (the largest is a workspace's template deployment) are far below this.
 _LARGEST = 8 * 1024 * 1024
 
@@ -36,19 +41,17 @@ def create_app(
     *,
     store: Store,
     tokens: Verifier,
-    audiences: Collection[str],
     location: str,
 ) -> Starlette:
     """The control plane as an ASGI application.
 
     Args:
-        table_of: the routes that a host name answers, or None for a host that is not served.
+        table_of: the routes that a host name answers with their audiences, or None for a host that is not served.
         store: every handler that may write runs in one transaction of it.
         tokens: verifies callers.
-        audiences: the audiences that a caller's token may be for.
         location: the region that error bodies name.
     """
-    service = _Service(table_of, store, tokens, audiences, location)
+    service = _Service(table_of, store, tokens, location)
     methods = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"]
     return Starlette(routes=[StarletteRoute("/{path:path}", service.answer, methods=methods)])
 
@@ -59,30 +62,22 @@ class _Service:
         table_of: Callable[[str], Table | None],
         store: Store,
         tokens: Verifier,
-        audiences: Collection[str],
         location: str,
     ) -> None:
         self._table_of = table_of
         self._store = store
         self._tokens = tokens
-        self._audiences = audiences
         self._location = location
 
     async def answer(self, request: Request) -> Response:
         """Answers one request; nothing a client sends gets a 5xx but 501."""
         client_request = request.headers.get("x-ms-client-request-id")
         try:
-            found = await self._handle(request)
-        except ArmError as error:
-            found = Answer(error.status, error.body(self._location), {"x-ms-response-type": "error", **error.headers})
-        except Exception:
-            reference = uuid.uuid4().hex[:8]
-            log.exception("%s %s failed (reference %s)", request.method, request.url.path, reference)
-            error = ArmError(
-                500, "InternalServerError", f"Local Azure failed; its log has the reason under {reference}."
-            )
-            found = Answer(error.status, error.body(self._location), {"x-ms-response-type": "error"})
-        return _dress(found, client_request)
+            return _dress(await self._handle(request), client_request)
+        except Exception as error:
+            refusal = _refusal(request, error)
+        headers = {"x-ms-response-type": "error", **refusal.headers}
+        return _dress(Answer(refusal.status, refusal.body(self._location), headers), client_request)
 
     async def _handle(self, request: Request) -> Answer:
         host = request.headers.get("host", "").partition(":")[0].lower()
@@ -93,7 +88,7 @@ class _Service:
         route, holes, known = table.find(request.method, path)
         if route is None:
             raise _unknown(request.method, path, known)
-        caller = {} if route.open else self._authenticate(request)
+        caller = {} if route.open else self._authenticate(request, table)
         call = Call(
             request.method,
             host,
@@ -112,12 +107,12 @@ class _Service:
         with self._store.transaction():
             return route.handler(call)
 
-    def _authenticate(self, request: Request) -> Mapping[str, Any]:
+    def _authenticate(self, request: Request, table: Table) -> Mapping[str, Any]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthorized("Authentication failed. The 'Authorization' header is missing.", "AuthenticationFailed")
         try:
-            return self._tokens.verify(token.strip(), self._audiences)
+            return self._tokens.verify(token.strip(), table.audiences)
         except Exception as error:
             raise _unauthorized(f"The access token is invalid: {error}", "InvalidAuthenticationToken") from None
 
@@ -131,6 +126,17 @@ async def _read(request: Request) -> bytes:
             raise ArmError(413, "RequestEntityTooLarge", f"The request body is larger than {_LARGEST} bytes.")
         parts.append(part)
     return b"".join(parts)
+
+
+def _refusal(request: Request, error: Exception) -> ArmError:
+    if isinstance(error, ArmError):
+        return error
+    if isinstance(error, LocalAzureError):
+        log.warning("%s %s failed: %s", request.method, request.url.path, error)
+        return ArmError(500, "InternalServerError", str(error))
+    reference = uuid.uuid4().hex[:8]
+    log.error("%s %s failed (reference %s)", request.method, request.url.path, reference, exc_info=error)
+    return ArmError(500, "InternalServerError", f"Local Azure failed; its log has the reason under {reference}.")
 
 
 def _unauthorized(message: str, code: str) -> ArmError:
@@ -149,7 +155,10 @@ def _dress(answer: Answer, client_request: str | None) -> Response:
         "x-ms-response-type": "standard",
         "x-ms-correlation-request-id": correlation,
         "x-ms-routing-request-id": f"LOCAL:{correlation}",
-        **answer.headers,
+        **{
+            name: quote(value, safe=_URL_SAFE) if name.lower() in _URLS else value
+            for name, value in answer.headers.items()
+        },
     }
     if client_request:
         headers["x-ms-request-id"] = correlation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,25 +11,56 @@ from typing import Any
 from localazure.arm.errors import ArmError, invalid
 
 LARGEST_BODY = 4 * 1024 * 1024
+DEEPEST_BODY = 100
 
 
 def parse(raw: bytes) -> dict[str, Any]:
     """The JSON object of a request.
 
     Raises:
-        ArmError: 400 for anything but a JSON object, 413 above ARM's 4 MiB.
+        ArmError: 400 for anything but a JSON object that can be stored and answered again, 413 above ARM's 4 MiB.
     """
     if len(raw) > LARGEST_BODY:
         raise ArmError(
             413, "RequestEntityTooLarge", f"The request body has {len(raw)} bytes; the limit is {LARGEST_BODY}."
         )
     try:
-        value = json.loads(raw.decode("utf-8")) if raw.strip() else {}
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number, parse_float=_finite) if raw.strip() else {}
+        _check(value, 0)
     except (ValueError, RecursionError) as error:
         raise invalid(f"The request content was invalid and could not be deserialized: '{error}'.") from None
     if not isinstance(value, dict):
         raise invalid(f"The request content must be a JSON object, not {_kind(value)}.")
     return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text[:40])
+
+
+def _check(value: Any, depth: int) -> None:
+    """Raises ValueError for what JSON can say and no store or answer can hold."""
+    if depth > DEEPEST_BODY:
+        raise ValueError(f"it is nested deeper than {DEEPEST_BODY} levels")
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is no text
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            name.encode()
+            _check(each, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            _check(each, depth + 1)
+
+
+def natural(text: str, default: int) -> int:
+    """A whole number of up to nine digits in a query or a name; `default` for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else default
 
 
 def mapping(holder: Mapping[str, Any], name: str, where: str = "", *, required: bool = False) -> dict[str, Any]:
@@ -67,7 +99,7 @@ def integer(
     value = holder.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
         raise _wrong(name, where, "a whole number", value)
     if (least is not None and value < least) or (most is not None and value > most):
         raise invalid(f"'{_path(name, where)}' is {value}; it must lie between {least} and {most}.", "ValidationError")
@@ -98,7 +130,11 @@ def choice(
     raise invalid(f"'{_path(name, where)}' is {sent!r}; it must be one of {', '.join(values)}.", "ValidationError")
 
 
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+# Nine digits are far above any limit, and far below what a float overflows at.
+_COUNT = "([0-9]{1,9})"
+_DURATION = re.compile(
+    rf"P(?:{_COUNT}D)?(?:T(?:{_COUNT}H)?(?:{_COUNT}M)?(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)S)?)?", re.ASCII
+)
 
 
 def seconds(duration: str, where: str) -> float:
@@ -109,7 +145,9 @@ def seconds(duration: str, where: str) -> float:
     """
     found = _DURATION.fullmatch(duration)
     if found is None or duration in ("P", "PT"):
-        raise invalid(f"'{where}' is {duration!r}; it must be an ISO-8601 duration such as PT5S.", "ValidationError")
+        raise invalid(
+            f"'{where}' is {duration[:80]!r}; it must be an ISO-8601 duration such as PT5S.", "ValidationError"
+        )
     days, hours, minutes, rest = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 

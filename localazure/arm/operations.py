@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from localazure.arm.errors import ArmError
 from localazure.arm.ids import SUBSCRIPTION
 from localazure.arm.store import Operation, Store, now
+from localazure.errors import LocalAzureError
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +94,10 @@ class Kind:
     """What an operation of one kind does.
 
     Attributes:
-        work: the slow part, outside any transaction; may be called again after a restart.
+        work: the slow part, outside any transaction; may be called again after a restart, and then finds by itself
+            what a crash between `work` and `done` left.
         done: applies the outcome, in the transaction that marks the operation as succeeded.
         failed: applies a failure, likewise.
-        undo: what a crash between `work` and `done` leaves is work's own to find again.
     """
 
     work: Work
@@ -147,22 +149,11 @@ class Operations:
             with self._store.transaction():
                 kind.done(operation, outcome)
                 self._end(operation, SUCCEEDED, None)
-        except OperationFailed as failure:
-            self._fail(operation, kind, failure)
-        except Exception:
-            if self._stopping:
-                return
-            # The client gets a reference, not internals; the log has the traceback under it.
-            reference = secrets.token_hex(4)
-            log.exception("operation %s on %s failed (reference %s)", operation.kind, operation.resource, reference)
-            message = (
-                f"Local Azure failed while it carried this out. Its log has the reason under reference {reference}."
-            )
-            self._fail(operation, kind, OperationFailed("InternalServerError", message))
+        except Exception as error:
+            if not self._stopping:
+                self._fail(operation, kind, _failure(operation, error))
 
     def _fail(self, operation: Operation, kind: Kind, failure: OperationFailed) -> None:
-        if self._stopping:
-            return
         log.warning(
             "operation %s on %s failed: %s: %s", operation.kind, operation.resource, failure.code, failure.message
         )
@@ -173,3 +164,18 @@ class Operations:
     def _end(self, operation: Operation, status: str, failure: OperationFailed | None) -> None:
         error = {"code": failure.code, "message": failure.message} if failure else None
         self._store.put_operation(replace(operation, status=status, ended=now(), error=error))
+
+
+def _failure(operation: Operation, error: Exception) -> OperationFailed:
+    """What the poll of an operation answers for an error of its work."""
+    if isinstance(error, OperationFailed):
+        return error
+    if isinstance(error, ArmError):
+        return OperationFailed(error.code, error.message)
+    if isinstance(error, LocalAzureError):
+        return OperationFailed("InternalServerError", str(error))
+    # The client gets a reference, not internals; the log has the traceback under it.
+    reference = secrets.token_hex(4)
+    log.error("operation %s on %s failed (reference %s)", operation.kind, operation.resource, reference, exc_info=error)
+    message = f"Local Azure failed while it carried this out. Its log has the reason under reference {reference}."
+    return OperationFailed("InternalServerError", message)

@@ -100,10 +100,11 @@ class Route:
 
 
 class Table:
-    """The routes of one host."""
+    """The routes of one host, and the audiences that a caller's token may be for there."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], audiences: Iterable[str] = ()) -> None:
         self.routes = tuple(routes)
+        self.audiences = tuple(audiences)
 
     def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
         """The route for a request, its holes' values, and whether the path is known under another method."""

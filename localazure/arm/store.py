@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from localazure.arm import ids
+from localazure.errors import LocalAzureError
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
@@ -28,7 +32,7 @@ CREATE INDEX IF NOT EXISTS operations_running ON operations (status, key);
 """
 
 
-class StoreError(Exception):
+class StoreError(LocalAzureError):
     """The state folder cannot be used; the message says why and what to do."""
 
 
@@ -139,10 +143,13 @@ class Store:
                 self._depth = 0
             callbacks, self._after = self._after, []
         for callback in callbacks:
-            callback()
+            _run(callback)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Calls `callback` once the running transaction is on disk; never, where it is rolled back."""
+        """Calls `callback` once the running transaction is on disk; never, where it is rolled back.
+
+        It runs without the store's lock. What it raises is logged: the transaction stands.
+        """
         self._after.append(callback)
 
     # Resources -----------------------------------------------------------------------------------------------
@@ -252,6 +259,13 @@ class Store:
             )
             for row in rows
         ]
+
+
+def _run(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        log.exception("what follows a transaction failed")
 
 
 def _below(resource_id: str) -> tuple[str, str]:

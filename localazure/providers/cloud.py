@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from localazure.arm.operations import Operations
 from localazure.arm.store import Store
+from localazure.gateway.identity import developer_id
 from localazure.home import Home
 from localazure.settings import Settings
 
@@ -34,7 +35,7 @@ class Cloud:
     @property
     def caller(self) -> str:
         """The object id of the identity that `localazure env` hands out."""
-        return stable_id(self.settings.tenant_id, "developer")
+        return developer_id(self.settings.tenant_id)
 
     def assets(self, *parts: str) -> Path:
         """A folder for downloaded model and code, below the state folder."""

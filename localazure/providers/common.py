@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from localazure.arm import body as read
 from localazure.arm import ids
@@ -58,6 +59,36 @@ def require_parent(cloud: Cloud, call: Call) -> Resource:
     return found
 
 
+_CONTAINERS = (
+    re.compile(r"(/subscriptions/[^/]+/resourceGroups/[^/]+)/.+", re.IGNORECASE),
+    re.compile(r"(/.+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+)/.+", re.IGNORECASE),
+)
+
+
+def guarded(cloud: Cloud, route: Route) -> Route:
+    """A route that refuses (409) to write below a group or a workspace that is being created or deleted."""
+
+    def handler(call: Call) -> Answer:
+        refuse_unsettled(cloud, call.path)
+        return route.handler(call)
+
+    return replace(route, handler=handler) if route.method in ("PUT", "PATCH", "DELETE") else route
+
+
+def refuse_unsettled(cloud: Cloud, resource_id: str) -> None:
+    """Raises ArmError (409) where the group or the workspace above is being created or deleted."""
+    for pattern in _CONTAINERS:
+        found = pattern.fullmatch(resource_id)
+        above = cloud.store.get(found.group(1)) if found else None
+        if above is not None and above.state in ("Creating", "Deleting"):
+            what = above.type.rpartition("/")[2].removesuffix("s")
+            raise ArmError(
+                409,
+                "Conflict",
+                f"The {what} '{above.name}' is in {above.state} provisioning state; try again when it is done.",
+            )
+
+
 def canonical(cloud: Cloud, call: Call) -> str:
     """The id of the request's resource, with its parents spelled as they were created."""
     existing = cloud.store.get(call.path)
@@ -82,13 +113,14 @@ def listing(resources: list[Resource]) -> Answer:
 
 
 def page(call: Call, path: str, resources: list[Resource], size: int) -> Answer:
-    """A list cut at `size`, with the `nextLink` to go on from."""
-    skip = int(call.query.get("$skip") or 0) if (call.query.get("$skip") or "0").isdigit() else 0
+    """A list cut at `size` (at least 1), with the `nextLink` to go on from."""
+    size = max(size, 1)
+    skip = read.natural(call.query.get("$skip") or "", 0)
     chunk = resources[skip : skip + size]
     answer: Json = {"value": [resource.document for resource in chunk]}
     if skip + size < len(resources):
-        query = "&".join(f"{name}={value}" for name, value in call.query.items() if name != "$skip")
-        answer["nextLink"] = f"https://{call.host}{path}?{query}&$skip={skip + size}"
+        query = urlencode({**call.query, "$skip": skip + size}, safe="$")
+        answer["nextLink"] = f"https://{call.host}{quote(path)}?{query}"
     return Answer(200, answer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from localazure.arm import body as read
-from localazure.arm.errors import group_not_found
+from localazure.arm.errors import ArmError, group_not_found
 from localazure.arm.ids import GROUP, SUBSCRIPTION, Template
 from localazure.arm.operations import Family, Kind
 from localazure.arm.routes import Answer, Call, Route
@@ -32,7 +32,7 @@ class Groups:
         """`remove` takes down what a resource of any type runs outside the store."""
         self._cloud = cloud
         self._remove = remove
-        cloud.operations.register("group.delete", Kind(self._take_down, self._gone, lambda operation, failure: None))
+        cloud.operations.register("group.delete", Kind(self._take_down, self._gone, self._failed))
 
     def routes(self) -> list[Route]:
         return [
@@ -77,6 +77,8 @@ class Groups:
         return self._write(call, {**existing.document, **call.json()}, existing)
 
     def _write(self, call: Call, body: dict, existing: Resource | None) -> Answer:
+        if existing is not None and existing.state == "Deleting":
+            raise ArmError(409, "ResourceGroupBeingDeleted", f"The resource group '{existing.name}' is being deleted.")
         require_location(body, existing)
         resource_id = existing.id if existing else call.path
         document = envelope(resource_id, TYPE, body, properties={"provisioningState": "Succeeded"})
@@ -111,6 +113,11 @@ class Groups:
 
     def _gone(self, operation: Operation, _outcome: object) -> None:
         self._cloud.store.delete(operation.resource)
+
+    def _failed(self, operation: Operation, _failure: object) -> None:
+        # What is left can be used, and deleted again.
+        if group := self._cloud.store.get(operation.resource):
+            self._cloud.store.put(with_state(group, "Succeeded"))
 
     def _require(self, call: Call) -> Resource:
         require_subscription(self._cloud, call.params["subscription"])

@@ -78,13 +78,8 @@ class Identities:
         role = read.text(sent, "roleDefinitionId", "properties", required=True) or ""
         principal = read.text(sent, "principalId", "properties", required=True) or ""
         _require_role(role)
-        try:
-            uuid.UUID(call.params["assignment"])
-        except ValueError:
-            raise invalid(
-                f"The role assignment ID '{call.params['assignment']}' is not valid. The role "
-                "assignment ID must be a GUID."
-            ) from None
+        _require_guid(call.params["assignment"], "role assignment ID")
+        _require_guid(principal, "principal ID")
         existing = self._cloud.store.get(call.path)
         if existing is not None:
             self._refuse_change(existing, role, principal)
@@ -181,6 +176,13 @@ class Identities:
                 "properties": properties,
             },
         )
+
+
+def _require_guid(text: str, what: str) -> None:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        raise invalid(f"The {what} '{text}' is not valid. The {what} must be a GUID.") from None
 
 
 def _require_role(role: str) -> None:

@@ -44,7 +44,8 @@ class Vaults:
         read.text(read.mapping(sent, "sku", "properties", required=True), "name", "properties.sku", required=True)
         recover = read.text(sent, "createMode", "properties") == "recover"
         self._refuse_taken(name, resource_id, recover)
-        properties = defaults(sent, **_DEFAULTS)
+        days = read.integer(sent, "softDeleteRetentionInDays", 90, "properties", least=7, most=90)
+        properties = defaults(sent, **_DEFAULTS) | {"softDeleteRetentionInDays": days}
         properties.pop("createMode", None)
         properties |= {"vaultUri": f"https://{name}.vault.azure.net/", "provisioningState": "Succeeded"}
         return Composed(envelope(resource_id, TYPE, body, properties=properties), {})
@@ -70,7 +71,7 @@ class Vaults:
 
     def remember(self, _call: Call | None, vault: Resource) -> None:
         """Keeps a deleted vault for its retention."""
-        days = int(vault.properties.get("softDeleteRetentionInDays") or 90)
+        days = vault.properties["softDeleteRetentionInDays"]
         deleted = datetime.now(UTC)
         subscription = "/".join(vault.id.split("/")[:3])
         location = vault.document["location"]

@@ -42,9 +42,7 @@ class Storage:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._accounts = Plain(cloud, TYPE, ACCOUNT, self._compose, self._removed)
-        self._containers = Plain(
-            cloud, CONTAINER_TYPE, CONTAINER, self._compose_container, self._container_removed, tracked=False
-        )
+        self._containers = Plain(cloud, CONTAINER_TYPE, CONTAINER, self._compose_container, tracked=False)
         cloud.operations.register("storage.create", Kind(self._start, self._ready, self._failed))
 
     def routes(self) -> list[Route]:
@@ -172,12 +170,10 @@ class Storage:
         )
         return Composed({**envelope(resource_id, CONTAINER_TYPE, {}), "properties": properties}, {})
 
-    def _container_removed(self, _call: Call, container: Resource) -> None:
-        account = self._cloud.store.get(container.id.partition("/blobServices/")[0])
-        if account is not None:
-            open_blobs(self._cloud, account).delete_container(container.name)
-
     def delete_container(self, call: Call) -> Answer:
+        """DELETE: out of Azurite first, which may have to start, and not while the store is locked."""
+        if found := self._cloud.store.get(call.path):
+            open_blobs(self._cloud, self._account(call)).delete_container(found.name)
         with self._cloud.store.transaction():
             return self._containers.delete(call)
 

@@ -17,9 +17,11 @@ from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource, now
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import canonical, page
+from localazure.providers.common import canonical, check_name, page
 from localazure.providers.ml.names import WORKSPACE, WORKSPACE_TYPE, guid, workspace_of
 
+NAME = r"[a-zA-Z0-9][a-zA-Z0-9\-_.]{0,254}"
+NAME_RULE = "up to 255 letters, digits, hyphens, underscores and full stops, beginning with a letter or digit"
 MODEL_TYPES = ("custom_model", "mlflow_model", "triton_model")
 DATA_TYPES = ("uri_file", "uri_folder", "mltable")
 _PAGE = 100
@@ -90,6 +92,7 @@ class Assets:
     def create_container(self, call: Call) -> Answer:
         """PUT of a container: description, tags, archived or not."""
         workspace_of(self._cloud, call)
+        check_name(call.params["name"], NAME, self._asset.word.lower(), NAME_RULE)
         resource_id = canonical(self._cloud, call)
         existing = self._cloud.store.get(resource_id)
         sent = read.mapping(call.json(), "properties", required=True)
@@ -138,6 +141,7 @@ class Assets:
 
     def create_version(self, call: Call) -> Answer:
         """PUT of a version: 201 the first time; what makes its content is then fixed."""
+        check_name(call.params["name"], NAME, self._asset.word.lower(), NAME_RULE)
         resource_id = self._version_id(call)
         existing = self._cloud.store.get(resource_id)
         sent = read.mapping(call.json(), "properties", required=True)
@@ -187,12 +191,8 @@ class Assets:
     def _advance(self, call: Call, container_id: str, version: str, sent: dict[str, Any]) -> None:
         existing = self._cloud.store.get(container_id)
         container = existing or self._put_container(call, container_id, None, {"dataType": sent.get("dataType")})
-        numbers = [
-            int(each.name)
-            for each in self._cloud.store.below(container_id, self._asset.version_type)
-            if each.name.isdigit()
-        ]
-        following = str(max(numbers) + 1) if numbers else "1"
+        versions = self._cloud.store.below(container_id, self._asset.version_type)
+        following = str(max(read.natural(each.name, 0) for each in versions) + 1)
         self._cloud.store.put(container.with_properties(latestVersion=version, nextVersion=following))
 
     def list_versions(self, call: Call) -> Answer:
@@ -209,8 +209,8 @@ class Assets:
             found = [each for each in found if each.name == wanted]
         if not call.query.get("$orderby", "").lower().endswith(" asc"):
             found.reverse()
-        top = call.query.get("$top", "")
-        return page(call, call.path, found[: int(top)] if top.isdigit() else found, _PAGE)
+        top = read.natural(call.query.get("$top", ""), len(found))
+        return page(call, call.path, found[:top], _PAGE)
 
     def start_upload(self, call: Call) -> Answer:
         """POST startPendingUpload: a new container each time, and a signature that lets the client write there."""
@@ -293,11 +293,14 @@ def _as_json(conda: str) -> str:
     """A conda file comes back as JSON text, indented by two, as the live service answers it."""
     try:
         parsed = yaml.safe_load(conda)
+        text = json.dumps(parsed, indent=2, allow_nan=False)
     except yaml.YAMLError as error:
         raise user_error(400, f"'properties.condaFile' is not YAML: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise user_error(400, f"'properties.condaFile' holds what JSON cannot say: {error}.") from None
     if not isinstance(parsed, dict):
         raise user_error(400, "'properties.condaFile' must be a conda environment: a mapping with 'dependencies'.")
-    return json.dumps(parsed, indent=2)
+    return text
 
 
 def _code(sent: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,14 @@ from localazure.providers.common import canonical, envelope, identity, long_head
 from localazure.providers.ml.endpoints import (
     check_new_deployment,
     check_new_endpoint,
+    code_configuration,
     deployment_of,
     endpoint_of,
     refuse_broken_deployment,
     refuse_broken_endpoint,
     refuse_busy,
 )
+from localazure.providers.ml.job_request import output_file_name, retry_settings
 from localazure.providers.ml.names import (
     BATCH_DEPLOYMENT_FAMILY,
     BATCH_DEPLOYMENT_TYPE,
@@ -330,25 +332,16 @@ class BatchDeployments:
 
 def _properties(sent: dict[str, Any]) -> dict[str, Any]:
     where = "properties"
-    code = read.mapping(sent, "codeConfiguration", where)
     model = read.mapping(sent, "model", where, required=True)
     if read.choice(model, "referenceType", ("Id", "DataPath", "OutputPath"), None, "properties.model") != "Id":
         raise user_error(400, "'properties.model.referenceType' must be Id, with the model's ARM id in assetId.")
     resources = read.mapping(sent, "resources", where)
-    retry = read.mapping(sent, "retrySettings", where)
-    timeout = read.text(retry, "timeout", "properties.retrySettings") or "PT30S"
-    read.seconds(timeout, "properties.retrySettings.timeout")
     most = 2**31 - 1
     return {
         "description": read.text(sent, "description", where),
         "properties": read.strings(sent, "properties", where),
         "model": {"referenceType": "Id", "assetId": read.text(model, "assetId", "properties.model", required=True)},
-        "codeConfiguration": {
-            "codeId": read.text(code, "codeId", "properties.codeConfiguration", required=True),
-            "scoringScript": read.text(code, "scoringScript", "properties.codeConfiguration", required=True),
-        }
-        if code
-        else None,
+        "codeConfiguration": code_configuration(sent),
         "environmentId": read.text(sent, "environmentId", where),
         "environmentVariables": read.strings(sent, "environmentVariables", where),
         "compute": read.text(sent, "compute", where, required=True),
@@ -358,13 +351,10 @@ def _properties(sent: dict[str, Any]) -> dict[str, Any]:
             "properties": read.mapping(resources, "properties", "properties.resources") or None,
         },
         "errorThreshold": read.integer(sent, "errorThreshold", -1, where, least=-1, most=most),
-        "retrySettings": {
-            "maxRetries": read.integer(retry, "maxRetries", 3, "properties.retrySettings", least=0, most=most),
-            "timeout": timeout,
-        },
+        "retrySettings": retry_settings(sent, {"maxRetries": 3, "timeout": "PT30S"}),
         "miniBatchSize": read.integer(sent, "miniBatchSize", 10, where, least=1, most=most),
         "loggingLevel": read.choice(sent, "loggingLevel", ("Info", "Warning", "Debug"), "Info", where),
         "maxConcurrencyPerInstance": read.integer(sent, "maxConcurrencyPerInstance", 1, where, least=1, most=most),
         "outputAction": read.choice(sent, "outputAction", ("AppendRow", "SummaryOnly"), "AppendRow", where),
-        "outputFileName": read.text(sent, "outputFileName", where) or "predictions.csv",
+        "outputFileName": output_file_name(sent, "predictions.csv"),
     }

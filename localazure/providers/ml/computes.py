@@ -36,6 +36,9 @@ from localazure.providers.ml.names import (
 )
 
 COMPUTE = WORKSPACE + "/computes/{compute}"
+# What an in-place update keeps, and the most nodes that Azure gives a cluster without asking its support.
+_FIXED = ("vmSize", "vmPriority")
+_MOST_NODES = 100
 KINDS = (
     "AKS",
     "Kubernetes",
@@ -108,6 +111,8 @@ class Computes:
                 f"The compute '{existing.name}' is in {existing.state} provisioning state; try again when it is done.",
             )
         document = self._compose(body, existing, resource_id, workspace)
+        if existing is not None:
+            _refuse_change(existing, document["properties"]["properties"])
         self._cloud.store.put(Resource(resource_id, COMPUTE_TYPE, document))
         operation = self._cloud.operations.begin("compute.write", resource_id)
         headers = long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace))
@@ -188,7 +193,7 @@ def _cluster(sent: dict[str, Any], moment: str) -> dict[str, Any]:
     if not re.fullmatch(r"(?i)(standard|basic)_\w+", size):
         raise user_error(400, f"The VM size '{size}' is not a size of Azure's: they look like Standard_DS3_v2.")
     scale = {**_IDLE, **read.mapping(sent, "scaleSettings", where)}
-    most = read.integer(scale, "maxNodeCount", -1, f"{where}.scaleSettings", least=0, most=65_000)
+    most = read.integer(scale, "maxNodeCount", -1, f"{where}.scaleSettings", least=0, most=_MOST_NODES)
     least = read.integer(scale, "minNodeCount", 0, f"{where}.scaleSettings", least=0)
     if most < 0:
         raise invalid(f"'{where}.scaleSettings.maxNodeCount' is required.", "ValidationError")
@@ -217,6 +222,17 @@ def _cluster(sent: dict[str, Any], moment: str) -> dict[str, Any]:
         "errors": None,
         "propertyBag": {},
     }
+
+
+def _refuse_change(existing: Resource, wanted: dict[str, Any]) -> None:
+    before = existing.properties["properties"]
+    for name in _FIXED:
+        if before[name].lower() != wanted[name].lower():
+            raise user_error(
+                400,
+                f"The compute '{existing.name}' has {name} {before[name]}, which cannot become {wanted[name]}: "
+                "delete the cluster and create it again.",
+            )
 
 
 def _login(sent: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import threading
@@ -14,7 +15,7 @@ from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
-from localazure.providers.ml.names import DATASTORE_TYPE
+from localazure.providers.ml.names import DATASTORE_TYPE, guid
 
 _DATASTORE = re.compile(r"azureml://(?:.*/workspaces/[^/]+/)?datastores/([^/]+)/paths/(.*)", re.IGNORECASE)
 _BLOB_HOST = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net")
@@ -61,7 +62,7 @@ def _in_datastore(cloud: Cloud, workspace: Resource, name: str, path: str) -> Pl
     if not container:
         kind = datastore.properties["datastoreType"]
         raise OperationFailed("BadArgument", f"Local Azure reads blob datastores only; '{name}' is of type {kind}.")
-    return Place(_account(cloud, datastore.properties["accountName"], name), container, path.strip("/"))
+    return Place(_account(cloud, datastore.properties.get("accountName") or "", name), container, path.strip("/"))
 
 
 def _account(cloud: Cloud, name: str, asked: str) -> Resource:
@@ -115,8 +116,9 @@ class ModelFiles:
 
 def model_files(cloud: Cloud, workspace: Resource, model: Resource) -> ModelFiles:
     """A registered model on disk, laid out as in Azure's containers: the folder keeps its name below the version."""
-    place = locate(cloud, workspace, model.properties["modelUri"])
-    root = cloud.assets("azureml-models", _folder(workspace), ids.name(ids.parent(model.id)), model.name)
+    uri = model.properties["modelUri"]
+    place = locate(cloud, workspace, uri)
+    root = cloud.assets("azureml-models", guid(workspace), _hash(uri), ids.name(ids.parent(model.id)), model.name)
     last = place.path.rpartition("/")[2] or "model"
     inner = root / last
     with _lock(root):
@@ -140,11 +142,19 @@ def _fetch_model(cloud: Cloud, place: Place, root: Path, last: str) -> None:
 
 def code_folder(cloud: Cloud, workspace: Resource, code: Resource) -> Path:
     """A registered code version on disk: the folder that holds the scoring script."""
-    place = locate(cloud, workspace, code.properties["codeUri"])
-    folder = cloud.assets("code", _folder(workspace), ids.name(ids.parent(code.id)), code.name)
+    uri = code.properties["codeUri"]
+    place = locate(cloud, workspace, uri)
+    folder = cloud.assets("code", guid(workspace), _hash(uri), ids.name(ids.parent(code.id)), code.name)
     fetch(cloud, place, folder)
     return folder
 
 
-def _folder(workspace: Resource) -> str:
-    return str(workspace.properties["workspaceId"])
+def forget_content(cloud: Cloud, workspace: Resource) -> None:
+    """Removes the models and code of a workspace that is gone."""
+    for kind in ("azureml-models", "code"):
+        shutil.rmtree(cloud.assets(kind, guid(workspace)), ignore_errors=True)
+
+
+def _hash(uri: str) -> str:
+    # A version that is deleted and registered again may have another content under the same name.
+    return hashlib.sha256(uri.encode()).hexdigest()[:12]

@@ -77,7 +77,7 @@ class Datastores:
             Route.of("PUT", DATASTORE, self.create),
             Route.of("DELETE", DATASTORE, self.delete),
             Route.of("GET", DATASTORE.rpartition("/")[0], self.list),
-            Route.of("POST", DATASTORE + "/listSecrets", self.secrets),
+            Route.of("POST", DATASTORE + "/listSecrets", self.secrets, slow=True),
         ]
 
     def _find(self, call: Call) -> Resource:
@@ -93,7 +93,7 @@ class Datastores:
         found = self._cloud.store.below(workspace_of(self._cloud, call).id, DATASTORE_TYPE)
         if (wanted := call.query.get("isdefault")) is not None:
             found = [each for each in found if each.properties["isDefault"] == (wanted.lower() == "true")]
-        return page(call, call.path, found, int(call.query["count"]) if call.query.get("count", "").isdigit() else 30)
+        return page(call, call.path, found, read.natural(call.query.get("count", ""), 30))
 
     def create(self, call: Call) -> Answer:
         """PUT: secrets are taken out of what is answered."""
@@ -106,6 +106,10 @@ class Datastores:
             raise ArmError(400, "ValidationError", "'properties.datastoreType' is required.")
         credentials = read.mapping(sent, "credentials", "properties", required=True)
         credential_kind = read.choice(credentials, "credentialsType", CREDENTIALS, None, "properties.credentials")
+        if credential_kind is None:
+            raise ArmError(400, "ValidationError", "'properties.credentials.credentialsType' is required.")
+        read.text(sent, "accountName", "properties", required=kind == "AzureBlob")
+        read.text(sent, "containerName", "properties")
         secrets = (
             read.mapping(credentials, "secrets", "properties.credentials")
             or (existing.hidden.get("secrets") if existing else {})
@@ -115,8 +119,9 @@ class Datastores:
             "credentialsType": credential_kind
         }
         properties = {
-            "isDefault": existing.properties["isDefault"] if existing else False,
             **sent,
+            # Read-only in Azure: the service says which one is the default.
+            "isDefault": existing.properties["isDefault"] if existing else False,
             "datastoreType": kind,
             "credentials": shown,
         }
@@ -147,7 +152,7 @@ class Datastores:
             raise user_error(400, "No secrets for credentials of type None.")
         if own := datastore.hidden.get("secrets"):
             return Answer(200, own)
-        account = account_of(self._cloud, datastore.properties["accountName"])
+        account = account_of(self._cloud, datastore.properties.get("accountName") or "")
         if not call.json().get("expirableSecret"):
             return Answer(200, {"secretsType": "AccountKey", "key": account.hidden["keys"][0]})
         hours = read.integer(call.json(), "expireAfterHours", 1, least=1, most=24)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
+from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import conflict, inference_refusal, user_error
 from localazure.arm.routes import Call
@@ -20,6 +22,8 @@ from localazure.providers.ml.names import (
     ONLINE_ENDPOINT_TYPE,
     SUCCEEDED,
     UPDATING,
+    region,
+    workspace_above,
     workspace_of,
 )
 
@@ -29,28 +33,50 @@ BUSY = (CREATING, UPDATING, DELETING)
 
 
 def check_new_endpoint(cloud: Cloud, resource_id: str, location: str) -> None:
-    """Refuses a name that is not one, or that an endpoint of the region has, online or batch.
+    """Refuses a region that is not the workspace's, and a name that is none or that an endpoint has, online or batch.
 
     Source: https://learn.microsoft.com/azure/machine-learning/concept-endpoints-online and how-to-manage-quotas.
     """
     name = ids.name(resource_id)
     check_name(name, ENDPOINT_NAME, "endpoint", ENDPOINT_NAME_RULE)
+    _check_region(workspace_above(cloud, resource_id), name, location)
     others = cloud.store.of_type(ONLINE_ENDPOINT_TYPE) + cloud.store.of_type(BATCH_ENDPOINT_TYPE)
-    here = [
-        each
-        for each in others
-        if each.document["location"] == normal_location(location) and not ids.same(each.id, resource_id)
-    ]
-    if any(each.name.lower() == name.lower() for each in here):
+    others = [each for each in others if not ids.same(each.id, resource_id)]
+    for taken in (each for each in others if each.name.lower() == name.lower()):
+        # Azure allows one in each region. Here a deployment's processes and files go by the endpoint's name.
         raise user_error(
             409,
-            f"There is already an endpoint with this name: '{name}' is taken in region '{location}'. Choose another.",
+            f"There is already an endpoint with this name: '{name}' is taken in region "
+            f"'{taken.document['location']}'. Choose another.",
         )
+    here = [each for each in others if each.document["location"] == normal_location(location)]
     if len(here) >= ENDPOINTS_PER_REGION:
         raise user_error(
             400,
             f"The subscription has {len(here)} endpoints in region '{location}'; the limit is {ENDPOINTS_PER_REGION}.",
         )
+
+
+def _check_region(workspace: Resource, name: str, location: str) -> None:
+    if normal_location(location) != region(workspace):
+        raise user_error(
+            400,
+            f"The endpoint '{name}' is in location '{location}', but its workspace '{workspace.name}' is in "
+            f"'{region(workspace)}': they must be in the same.",
+        )
+
+
+def code_configuration(sent: dict[str, Any]) -> dict[str, Any] | None:
+    """A deployment's code and its scoring script, which lies below it. Raises ArmError (400)."""
+    where = "properties.codeConfiguration"
+    code = read.mapping(sent, "codeConfiguration", "properties")
+    if not code:
+        return None
+    script = read.text(code, "scoringScript", where, required=True) or ""
+    path = PurePosixPath(script)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise user_error(400, f"'{where}.scoringScript' is '{script}'; it must be a path below the code's folder.")
+    return {"codeId": read.text(code, "codeId", where, required=True), "scoringScript": script}
 
 
 def endpoint_of(cloud: Cloud, call: Call, collection: str) -> Resource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import threading
@@ -12,16 +13,21 @@ from typing import Any, Literal, cast
 
 from localazure import batch
 from localazure.arm import body as read
+from localazure.arm import ids
+from localazure.arm.errors import ArmError
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource, now
+from localazure.errors import LocalAzureError
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.content import Place, code_folder, fetch, locate, model_files
-from localazure.providers.ml.names import JOB_TYPE, find_asset, workspace_above
+from localazure.providers.ml.names import JOB_TYPE, find_asset, guid, workspace_above
 from localazure.providers.ml.online import environment_spec
 from localazure.serving import ServingError
 from localazure.serving.environments import Environments
 from localazure.tools import cache_dir
+
+log = logging.getLogger(__name__)
 
 # Where Azure keeps what a run logs: the container of the workspace's artifact store.
 LOG_CONTAINER = "azureml"
@@ -30,12 +36,21 @@ ENDED = ("Completed", "Failed", "Canceled")
 
 def job_folder(cloud: Cloud, job: Resource) -> Path:
     """Where a job's inputs, outputs and logs are while it runs."""
-    return cloud.home.jobs / job.name
+    return cloud.home.jobs / guid(workspace_above(cloud, job.id)) / job.name
 
 
 def output_uri(job: Resource) -> str:
     """The folder that a job's predictions go to: the caller's, or Azure's default."""
     return job.hidden["output"] or f"azureml://datastores/workspaceblobstore/paths/azureml/{job.hidden['child']}/score/"
+
+
+class _Canceled(Exception):
+    """The job's event is set."""
+
+
+def _check(event: threading.Event) -> None:
+    if event.is_set():
+        raise _Canceled
 
 
 class JobRunner:
@@ -52,9 +67,7 @@ class JobRunner:
         """Takes up the jobs that had not ended when the store was last open."""
         for job in self._cloud.store.of_type(JOB_TYPE):
             if job.properties["status"] not in ENDED:
-                if job.properties["status"] == "CancelRequested":
-                    self._event(job.name).set()
-                self.submit(job)
+                self.submit(job, resumed=True)
 
     def stop(self) -> None:
         """Ends the workers; jobs that ran are taken up at the next start."""
@@ -63,35 +76,42 @@ class JobRunner:
         for event in list(self._cancelled.values()):
             event.set()
 
-    def submit(self, job: Resource) -> None:
-        """Runs a job as soon as a place is free."""
-        self._event(job.name)
-        self._pool.submit(self._carry_out, job)
-
-    def cancel(self, name: str) -> None:
-        """Ends a job's workers within a second."""
-        self._event(name).set()
-
-    def _event(self, name: str) -> threading.Event:
+    def submit(self, job: Resource, *, resumed: bool = False) -> None:
+        """Runs a job as soon as a place is free; `resumed` says that an earlier run may have written its output."""
         with self._lock:
-            return self._cancelled.setdefault(name, threading.Event())
+            event = self._cancelled[ids.key(job.id)] = threading.Event()
+        self._pool.submit(self._carry_out, job, event, resumed)
 
-    def _carry_out(self, job: Resource) -> None:
-        event = self._event(job.name)
+    def cancel(self, job: Resource) -> None:
+        """Ends a job's workers within a second."""
+        with self._lock:
+            event = self._cancelled.get(ids.key(job.id))
+        if event is not None:
+            event.set()
+
+    def _carry_out(self, job: Resource, event: threading.Event, resumed: bool) -> None:
+        failure = None
         try:
-            self._change(job, status="Running")
-            result = self._run(job, event)
+            self._begin(job, event)
+            result = self._run(job, event, resumed)
             failure = None if result.succeeded else {"code": "UserError", "message": result.message}
-        except (OperationFailed, ServingError) as error:
-            failure = {"code": error.code, "message": error.message}
         except Exception as error:  # whatever it is, the job must end and say so
-            failure = {"code": "InternalServerError", "message": f"{type(error).__name__}: {error}"}
+            failure = _failure(job, error)
         if self._stopping:
             return
         status = "Canceled" if event.is_set() else "Failed" if failure else "Completed"
         self._change(job, status=status, hidden={"endTime": now(), "error": failure})
         with self._lock:
-            self._cancelled.pop(job.name, None)
+            self._cancelled.pop(ids.key(job.id), None)
+
+    def _begin(self, job: Resource, event: threading.Event) -> None:
+        with self._cloud.store.transaction():
+            found = self._cloud.store.get(job.id)
+            # Canceled before it came to run, possibly before a restart.
+            if found is None or found.properties["status"] == "CancelRequested":
+                event.set()
+            _check(event)
+            self._change(job, status="Running")
 
     def _change(self, job: Resource, *, status: str, hidden: dict[str, Any] | None = None) -> None:
         with self._cloud.store.transaction():
@@ -100,23 +120,43 @@ class JobRunner:
                 changed = found.with_properties(status=status)
                 self._cloud.store.put(replace(changed, hidden={**found.hidden, **(hidden or {})}))
 
-    def _run(self, job: Resource, event: threading.Event) -> batch.BatchResult:
+    def _run(self, job: Resource, event: threading.Event, resumed: bool) -> batch.BatchResult:
         workspace = workspace_above(self._cloud, job.id)
+        if not resumed:
+            self._refuse_overwrite(workspace, job)
         folder = job_folder(self._cloud, job)
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "output").mkdir(parents=True)
         (folder / "logs").mkdir()
-        inputs = self._fetch_inputs(workspace, job, folder / "inputs")
+        inputs = self._fetch_inputs(workspace, job, folder / "inputs", event)
+        _check(event)
         spec = self._spec(workspace, job, folder, inputs)
+        _check(event)
         try:
             return batch.run(spec, home=self._cloud.home, cancelled=event, settings=self._cloud.settings)
         finally:
             if not self._stopping:
                 self._upload(workspace, job, folder)
 
-    def _fetch_inputs(self, workspace: Resource, job: Resource, folder: Path) -> tuple[Path, ...]:
+    def _refuse_overwrite(self, workspace: Resource, job: Resource) -> None:
+        settings = job.hidden["settings"]
+        if not job.hidden["output"] or settings["outputAction"] != "AppendRow":
+            return
+        place = self._output_place(workspace, job)
+        file = "/".join(part for part in (place.path, settings["outputFileName"]) if part)
+        if file in storage.open_blobs(self._cloud, place.account).list(place.container, file):
+            raise OperationFailed(
+                "UserError",
+                f"The output file '{file}' exists already in container '{place.container}' of storage account "
+                f"'{place.account.name}': delete it, or give another output folder or output file name.",
+            )
+
+    def _fetch_inputs(
+        self, workspace: Resource, job: Resource, folder: Path, event: threading.Event
+    ) -> tuple[Path, ...]:
         found: list[Path] = []
         for name, each in sorted(job.hidden["inputs"].items()):
+            _check(event)
             uri = each["uri"]
             if uri.startswith("/subscriptions/") or re.match(r"azureml:[^/]", uri):
                 uri = find_asset(self._cloud, workspace, uri, "data", f"inputData.{name}").properties["dataUri"]
@@ -174,3 +214,15 @@ class JobRunner:
 
     def _output_place(self, workspace: Resource, job: Resource) -> Place:
         return locate(self._cloud, workspace, output_uri(job))
+
+
+def _failure(job: Resource, error: Exception) -> dict[str, str] | None:
+    """What a job that ended in an error says; nothing for one that was canceled."""
+    if isinstance(error, _Canceled):
+        return None
+    if isinstance(error, (OperationFailed, ServingError, ArmError)):
+        return {"code": error.code, "message": error.message}
+    if isinstance(error, LocalAzureError):
+        return {"code": "InternalServerError", "message": str(error)}
+    log.error("job %s failed", job.id, exc_info=error)
+    return {"code": "InternalServerError", "message": f"{type(error).__name__}: {error}"}

@@ -10,7 +10,7 @@ from localazure.arm.errors import ArmError, user_error
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import page
+from localazure.providers.common import page, refuse_unsettled
 from localazure.providers.ml.job_documents import as_batch_job, new_job
 from localazure.providers.ml.job_request import JobRequest
 from localazure.providers.ml.job_runner import ENDED, JobRunner
@@ -78,7 +78,7 @@ class Jobs:
         if job.properties["status"] in ENDED:
             return Answer(200)
         self._cloud.store.put(job.with_properties(status="CancelRequested"))
-        self._cloud.store.after_commit(lambda: self._runner.cancel(job.name))
+        self._cloud.store.after_commit(lambda: self._runner.cancel(job))
         return Answer(200)
 
     def cancel_below(self, resource_id: str) -> None:
@@ -86,7 +86,7 @@ class Jobs:
         for job in self._cloud.store.of_type(JOB_TYPE):
             of = ids.key(job.hidden["deployment"]) + "/"
             if of.startswith(ids.key(resource_id) + "/") and job.properties["status"] not in ENDED:
-                self._runner.cancel(job.name)
+                self._runner.cancel(job)
 
     # Invoke --------------------------------------------------------------------------------------------------
 
@@ -95,6 +95,7 @@ class Jobs:
         endpoint = self._endpoint_of_host(call.host)
         deployment = self._deployment(endpoint, call.headers.get("azureml-model-deployment"))
         workspace = workspace_above(self._cloud, endpoint.id)
+        refuse_unsettled(self._cloud, endpoint.id)
         repeat = call.headers.get("repeatability_request-id")
         if repeat and (job := self._repeated(workspace, repeat)):
             return Answer(201, as_batch_job(job))

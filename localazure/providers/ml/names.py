@@ -80,6 +80,14 @@ def workspace_above(cloud: Cloud, resource_id: str) -> Resource:
     return found
 
 
+def is_wanted(cloud: Cloud, resource_id: str) -> bool:
+    """Whether a resource is there, and neither it nor anything above it is being deleted."""
+    parts = resource_id.strip("/").split("/")
+    above = ["/" + "/".join(parts[:count]) for count in range(4, len(parts) + 1, 2)]
+    found = [cloud.store.get(each) for each in above]
+    return found[-1] is not None and not any(each is not None and each.state == DELETING for each in found)
+
+
 def guid(workspace: Resource) -> str:
     """The workspace's own GUID, which names its containers and operations."""
     return str(workspace.properties["workspaceId"])
@@ -107,7 +115,7 @@ def find_asset(cloud: Cloud, workspace: Resource, reference: str, kind: str, fie
             f"Local Azure has no registries; '{field}' is '{reference}'. Register the asset in the workspace.",
         )
     found = cloud.store.get(_asset_id(cloud, workspace, reference, kind))
-    if found is None:
+    if found is None or found.type.lower() != f"{WORKSPACE_TYPE}/{kind}/versions".lower():
         raise user_error(
             400, f"The asset '{reference}' that '{field}' names was not found in workspace '{workspace.name}'."
         )

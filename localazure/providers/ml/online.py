@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
+import threading
 import time
+from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +19,6 @@ from localazure.arm.errors import invalid, not_emulated, user_error
 from localazure.arm.operations import Kind, OperationFailed
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource, now
-from localazure.errors import LocalAzureError
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import canonical, envelope, identity, long_headers, page, require_location, with_state
 from localazure.providers.ml import online_rules as rules
@@ -45,12 +47,15 @@ from localazure.providers.ml.names import (
     find_asset,
     front_end_system_data,
     guid,
+    is_wanted,
     region,
     workspace_above,
     workspace_of,
 )
 from localazure.providers.ml.router import Router, scoring_host
 from localazure.serving import DeploymentSpec, EnvironmentSpec, ServingError
+
+log = logging.getLogger(__name__)
 
 ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
 DEPLOYMENT = ENDPOINT + "/deployments/{deployment}"
@@ -190,10 +195,9 @@ class OnlineEndpoints:
         self._cloud.store.after_commit(lambda: self._router.settle(operation.resource))
 
     def _failed(self, operation: Operation, _failure: object) -> None:
-        self._router.settle(operation.resource)
         if endpoint := self._cloud.store.get(operation.resource):
             self._cloud.store.put(with_state(endpoint, FAILED))
-            self._cloud.store.after_commit(self._router.push)
+        self._cloud.store.after_commit(lambda: self._router.settle(operation.resource))
 
     # Delete --------------------------------------------------------------------------------------------------
 
@@ -213,11 +217,12 @@ class OnlineEndpoints:
     def _take_down(self, operation: Operation) -> None:
         self._router.push()
         for deployment in self._cloud.store.below(operation.resource, ONLINE_DEPLOYMENT_TYPE):
+            self._router.ready(deployment.id, False)
             self._cloud.serving.remove(ids.segment(deployment.id, "onlineEndpoints"), deployment.name)
 
     def _gone(self, operation: Operation, _outcome: object) -> None:
         self._cloud.store.delete(operation.resource)
-        self._router.settle(operation.resource)
+        self._cloud.store.after_commit(lambda: self._router.settle(operation.resource))
 
     # Keys and tokens -----------------------------------------------------------------------------------------
 
@@ -293,6 +298,9 @@ class OnlineDeployments:
     def __init__(self, cloud: Cloud, router: Router) -> None:
         self._cloud = cloud
         self._router = router
+        # One at a time brings up a deployment: what an update starts must not be overtaken by what was before it.
+        self._starting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._stopping = False
         cloud.operations.register("online.deployment.write", Kind(self._serve, self._served, self._failed))
         cloud.operations.register("online.deployment.delete", Kind(self._take_down, self._gone, self._failed))
 
@@ -399,15 +407,35 @@ class OnlineDeployments:
         )
 
     def _serve(self, operation: Operation) -> dict[str, Any]:
-        spec = self.spec(operation.resource, operation.payload["desired"])
+        with self._starting[ids.key(operation.resource)]:
+            stored = self._cloud.store.get(operation.resource)
+            if stored is not None and stored.hidden.get("created") and not self._router.is_ready(stored.id):
+                self._bring_back(stored)
+            self._deploy(operation.resource, operation.payload["desired"])
+        return {}
+
+    def _bring_back(self, stored: Resource) -> None:
+        # An update that was under way when Local Azure ended: until it is done, what was there before serves.
+        try:
+            self._deploy(stored.id, stored.document)
+        except Exception:
+            log.exception("deployment %s did not come back ahead of its update", stored.id)
+
+    def _deploy(self, resource_id: str, document: dict[str, Any]) -> None:
+        """Starts what a document describes. Raises OperationFailed, also where the deployment went meanwhile."""
+        if is_wanted(self._cloud, resource_id):
+            self._start(self.spec(resource_id, document))
+            self._router.ready(resource_id, True)
+        # Asked again: its group or workspace may have been deleted while it started, and then nobody else ends it.
+        if not is_wanted(self._cloud, resource_id):
+            self._end(resource_id)
+            raise OperationFailed("ResourceNotFound", "The deployment was deleted while it was being started.")
+
+    def _start(self, spec: DeploymentSpec) -> None:
         try:
             self._cloud.serving.deploy(spec)
         except ServingError as error:
             raise OperationFailed(error.code, error.message) from None
-        except LocalAzureError as error:
-            raise OperationFailed("InternalServerError", str(error)) from None
-        self._router.ready(operation.resource, True)
-        return {}
 
     def spec(self, resource_id: str, document: dict[str, Any]) -> DeploymentSpec:
         """What is to run for a deployment, with its model and code on disk. Raises OperationFailed."""
@@ -479,13 +507,51 @@ class OnlineDeployments:
         if deployment := self._cloud.store.get(operation.resource):
             self._cloud.store.put(with_state(deployment, FAILED))
 
-    def bring_up(self, deployment: Resource) -> None:
-        """Starts the processes of a deployment that was serving before a restart."""
-        try:
-            self._cloud.serving.deploy(self.spec(deployment.id, deployment.document))
-        except (ServingError, OperationFailed, LocalAzureError) as error:
-            raise RuntimeError(f"{deployment.id} did not come back: {error}") from error
-        self._router.ready(deployment.id, True)
+    # Restart -------------------------------------------------------------------------------------------------
+
+    def lost(self) -> list[Resource]:
+        """The deployments that served before a restart and that no operation is about to start or end.
+
+        One whose update failed is among them: it still serves what it was.
+        """
+        store = self._cloud.store
+        found = store.of_type(ONLINE_DEPLOYMENT_TYPE)
+        return [each for each in found if each.hidden.get("created") and not self._is_under_way(each)]
+
+    def _is_under_way(self, deployment: Resource) -> bool:
+        return deployment.state == DELETING or bool(self._cloud.store.running(deployment.id))
+
+    def bring_up(self, deployment_id: str) -> None:
+        """Starts a deployment that served before a restart; one that does not come back is `Failed`, with its reason.
+
+        It is tried again at the next start, and an update of it is taken.
+        """
+        with self._starting[ids.key(deployment_id)]:
+            deployment = self._cloud.store.get(deployment_id)
+            if deployment is None or self._is_under_way(deployment) or self._router.is_ready(deployment_id):
+                return
+            try:
+                self._deploy(deployment.id, deployment.document)
+            except Exception as error:
+                if not self._stopping:
+                    log.error("deployment %s did not come back: %s", deployment_id, error)
+                    self._mark(deployment_id, came_back=False)
+                return
+            self._mark(deployment_id, came_back=True)
+
+    def _mark(self, deployment_id: str, *, came_back: bool) -> None:
+        with self._cloud.store.transaction():
+            found = self._cloud.store.get(deployment_id)
+            if found is None or self._is_under_way(found):
+                return
+            hidden = {**found.hidden, "lost": not came_back}
+            # A failed update stays `Failed` when the deployment comes back as it was before it.
+            back = SUCCEEDED if found.hidden.get("lost") else found.state
+            self._cloud.store.put(replace(with_state(found, back if came_back else FAILED), hidden=hidden))
+
+    def stop(self) -> None:
+        """From here on, what does not start does so because Local Azure ends."""
+        self._stopping = True
 
     # Delete --------------------------------------------------------------------------------------------------
 
@@ -507,13 +573,15 @@ class OnlineDeployments:
         )
 
     def _take_down(self, operation: Operation) -> None:
-        self._router.ready(operation.resource, False)
-        self._cloud.serving.remove(ids.segment(operation.resource, "onlineEndpoints"), ids.name(operation.resource))
+        self._end(operation.resource)
 
     def take_down(self, deployment: Resource) -> None:
-        """Ends the processes of a deployment whose endpoint, workspace or group goes."""
-        self._router.ready(deployment.id, False)
-        self._cloud.serving.remove(ids.segment(deployment.id, "onlineEndpoints"), deployment.name)
+        """Ends the processes of a deployment whose workspace or group goes."""
+        self._end(deployment.id)
+
+    def _end(self, deployment_id: str) -> None:
+        self._router.ready(deployment_id, False)
+        self._cloud.serving.remove(ids.segment(deployment_id, "onlineEndpoints"), ids.name(deployment_id))
 
     def _gone(self, operation: Operation, _outcome: object) -> None:
         self._cloud.store.delete(operation.resource)

@@ -13,6 +13,7 @@ from typing import Any
 from localazure.arm import body as read
 from localazure.arm.errors import inference_refusal, invalid, not_emulated, user_error
 from localazure.arm.store import Resource
+from localazure.providers.ml.endpoints import code_configuration
 
 MOST_INSTANCES = 50
 LONGEST_TIMEOUT = 180.0
@@ -118,7 +119,7 @@ def deployment(sent: dict[str, Any]) -> dict[str, Any]:
         "properties": read.strings(sent, "properties", where),
         "model": read.text(sent, "model", where, required=True),
         "modelMountPath": read.text(sent, "modelMountPath", where),
-        "codeConfiguration": _code(sent),
+        "codeConfiguration": code_configuration(sent),
         "environmentId": read.text(sent, "environmentId", where),
         "environmentVariables": read.strings(sent, "environmentVariables", where),
         "instanceType": size,
@@ -133,15 +134,6 @@ def deployment(sent: dict[str, Any]) -> dict[str, Any]:
         "startupProbe": _probe(sent, "startupProbe") if sent.get("startupProbe") else None,
         "dataCollector": read.mapping(sent, "dataCollector", where) or None,
     }
-
-
-def _code(sent: dict[str, Any]) -> dict[str, Any] | None:
-    code = read.mapping(sent, "codeConfiguration", "properties")
-    if not code:
-        return None
-    where = "properties.codeConfiguration"
-    script = read.text(code, "scoringScript", where, required=True)
-    return {"codeId": read.text(code, "codeId", where, required=True), "scoringScript": script}
 
 
 def _scale(sent: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ class Router:
 
     A change of weights has to be in force before its operation is `Succeeded`, so it is staged, pushed, and settled
     once the store has it. Without the stage, another endpoint's push in between would bring the old weights back.
+
+    Lock order: the router's lock before the store's, for a push reads the store. So no method of this class is called
+    inside a transaction; what follows one goes through `Store.after_commit`.
     """
 
     def __init__(self, cloud: Cloud) -> None:
@@ -38,15 +41,21 @@ class Router:
         self.push()
 
     def settle(self, endpoint_id: str) -> None:
-        """Forgets staged weights: the store has them now, or they failed."""
+        """Forgets staged weights, for the store has them now or they failed, and pushes."""
         with self._lock:
             self._staged.pop(ids.key(endpoint_id), None)
+        self.push()
 
     def ready(self, deployment_id: str, is_ready: bool) -> None:
         """Says whether a deployment can be reached, and pushes."""
         with self._lock:
             (self._ready.add if is_ready else self._ready.discard)(ids.key(deployment_id))
         self.push()
+
+    def is_ready(self, deployment_id: str) -> bool:
+        """Whether a deployment can be reached."""
+        with self._lock:
+            return ids.key(deployment_id) in self._ready
 
     def push(self) -> None:
         """Brings Envoy to the present state; returns when it is in force."""
@@ -65,6 +74,7 @@ class Router:
             traffic=cast("dict[str, int]", dict(weights["traffic"])),
             mirror=cast("dict[str, int]", dict(weights["mirrorTraffic"])),
             deployments=tuple(each.name for each in deployments if ids.key(each.id) in self._ready),
+            known=tuple(each.name for each in deployments if each.hidden.get("created") and each.state != DELETING),
         )
 
 

@@ -30,6 +30,7 @@ from localazure.providers.common import (
     require_subscription,
     with_state,
 )
+from localazure.providers.ml.content import forget_content
 from localazure.providers.ml.datastores import default_datastores
 from localazure.providers.ml.names import (
     CREATING,
@@ -46,6 +47,7 @@ from localazure.providers.ml.names import (
 
 SOFT_DELETED_TYPE = WORKSPACE_TYPE + "/softDeleted"
 RETENTION = timedelta(days=14)
+_FIXED = ("storageAccount", "keyVault")
 _DEPENDENCIES = {
     "storageAccount": storage.TYPE,
     "keyVault": keyvault.TYPE,
@@ -130,6 +132,8 @@ class Workspaces:
         require_location(body, existing)
         sent = read.mapping(body, "properties")
         self._check_dependencies(sent)
+        if existing is not None and existing.state != FAILED:
+            _refuse_move(existing, sent)
         block = identity(self._cloud, body, existing)
         if block is None or block["type"] == "None":
             raise invalid(
@@ -262,10 +266,16 @@ class Workspaces:
         if workspace is None:
             return
         self._cloud.store.delete(workspace.id)
+        self._cloud.store.after_commit(lambda: forget_content(self._cloud, workspace))
         if not operation.payload.get("purge"):
-            self.remember(workspace)
+            self._remember(workspace)
 
-    def remember(self, workspace: Resource) -> None:
+    def take_down(self, workspace: Resource) -> None:
+        """What is left of a workspace whose group goes: its name stays taken, and its files go."""
+        self._remember(workspace)
+        forget_content(self._cloud, workspace)
+
+    def _remember(self, workspace: Resource) -> None:
         """Keeps the name of a deleted workspace taken until it is purged or 14 days have passed."""
         subscription = "/".join(workspace.id.split("/")[:3])
         marker = f"{subscription}/softDeleted/{workspace.properties['workspaceId']}"
@@ -309,3 +319,13 @@ class Workspaces:
                 "notebookAccessKeys": None,
             },
         )
+
+
+def _refuse_move(existing: Resource, sent: dict[str, Any]) -> None:
+    for name in _FIXED:
+        if not ids.same(existing.properties[name], sent[name]):
+            raise invalid(
+                f"'properties.{name}' of the workspace '{existing.name}' is '{existing.properties[name]}' and cannot "
+                f"become '{sent[name]}': it is set when the workspace is created.",
+                "ValidationError",
+            )

@@ -7,6 +7,7 @@ import pytest
 
 from localazure.arm.operations import Family, Kind, OperationFailed, Operations
 from localazure.arm.store import Operation, Resource, Store
+from localazure.errors import LocalAzureError
 
 THING = "/subscriptions/s/resourceGroups/g/providers/N/things/A"
 
@@ -14,7 +15,7 @@ THING = "/subscriptions/s/resourceGroups/g/providers/N/things/A"
 class Bench:
     """A store with operations, and a record of what happened."""
 
-    def __init__(self, path: Path, failure: OperationFailed | None = None) -> None:
+    def __init__(self, path: Path, failure: Exception | None = None) -> None:
         self.store = Store(path)
         self.operations = Operations(self.store, threads=2)
         self.ended = threading.Event()
@@ -123,3 +124,21 @@ def test_an_operation_of_a_request_that_was_refused_never_starts(tmp_path: Path)
 def test_polls_have_the_recorded_form_of_their_family(family: Family, status: str, body: dict[str, object]) -> None:
     ended = "later" if status == "Succeeded" else None
     assert family.poll(Operation("op", "kind", THING, status, {}, None, "then", ended), "/p") == body
+
+
+def test_a_failure_with_a_way_out_is_told_as_it_is(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state.db", LocalAzureError("The disk is full: free 1 GB."))
+    operation = bench.begin()
+    assert bench.ended.wait(10)
+    error = {"code": "InternalServerError", "message": "The disk is full: free 1 GB."}
+    assert bench.status(operation).error == error
+
+
+def test_what_nobody_foresaw_is_in_the_log_under_a_reference(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path / "state.db", KeyError("secret"))
+    operation = bench.begin()
+    assert bench.ended.wait(10)
+    error = bench.status(operation).error
+    assert error is not None
+    assert "secret" not in error["message"]
+    assert error["message"].rpartition(" ")[2].rstrip(".") in caplog.text

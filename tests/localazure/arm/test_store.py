@@ -79,3 +79,14 @@ def test_a_file_of_a_newer_schema_is_not_opened(path: Path) -> None:
         db.execute("PRAGMA user_version=99")
     with pytest.raises(StoreError, match="newer Local Azure"):
         Store(path)
+
+
+def test_what_follows_a_transaction_and_fails_takes_nothing_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.db")
+    done: list[bool] = []
+    with store.transaction():
+        store.put(Resource("/a/b", "t", {}))
+        store.after_commit(lambda: 1 / 0)  # pyright: ignore[reportArgumentType]
+        store.after_commit(lambda: done.append(True))
+    assert store.get("/a/b") is not None
+    assert done == [True], "one callback's failure is not the next one's"

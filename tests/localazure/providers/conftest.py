@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,21 +28,39 @@ API = "?api-version=2025-12-01"
 
 @dataclass
 class FakeServing:
-    """Serves nothing, and remembers what it was told. A deployment whose name begins with `bad` does not start."""
+    """Serves nothing, and remembers what it was told. A deployment whose name begins with `bad` does not start.
 
+    Attributes:
+        gate: while it is clear, deployments take for ever to start.
+        broken: further names that do not start.
+        history: what was started, in order.
+        deployed: what runs.
+        routed: what was routed last.
+        removed: what was ended, in order.
+    """
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    broken: set[str] = field(default_factory=set)
+    history: list[DeploymentSpec] = field(default_factory=list)
     deployed: dict[str, DeploymentSpec] = field(default_factory=dict)
     routed: list[EndpointRoute] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def start(self) -> int:
         return 1
 
     def deploy(self, spec: DeploymentSpec) -> None:
-        if spec.name.startswith("bad"):
+        assert self.gate.wait(30)
+        if spec.name.startswith("bad") or spec.name in self.broken:
             raise ServingError("ResourceNotReady", "User container has crashed or terminated: ValueError: no model")
+        self.history.append(spec)
         self.deployed[f"{spec.endpoint}/{spec.name}"] = spec
 
     def remove(self, endpoint: str, name: str) -> None:
+        self.deployed.pop(f"{endpoint}/{name}", None)
         self.removed.append(f"{endpoint}/{name}")
 
     def route(self, routes: Sequence[EndpointRoute]) -> None:
@@ -55,6 +74,14 @@ class FakeServing:
 
 
 class FakeBlobs:
+    """Takes everything and keeps nothing."""
+
+    def list(self, container: str, prefix: str = "") -> list[str]:
+        return []
+
+    def upload_folder(self, container: str, prefix: str, folder: Path) -> None:
+        return
+
     def create_container(self, name: str) -> None:
         return
 
@@ -90,7 +117,15 @@ class Cloud:
     serving: FakeServing
     azure: LocalAzure
     subscription: str
-    token: str
+    tokens: TokenIssuer
+
+    @cached_property
+    def token(self) -> str:
+        """A token for ARM."""
+        return self.token_for("https://management.azure.com")
+
+    def token_for(self, audience: str) -> str:
+        return self.tokens.issue(audience, object_id="someone")
 
     @property
     def group(self) -> str:
@@ -199,22 +234,41 @@ def answering(azure: LocalAzure) -> Iterator[httpx.Client]:
         thread.join()
 
 
-@pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    home = Home.at(tmp_path / "home")
+@contextmanager
+def booted(folder: Path, serving: FakeServing) -> Iterator[Cloud]:
+    """A Local Azure on a state folder, which may hold what an earlier one left."""
+    home = Home.at(folder)
     home.create()
     settings = Settings()
-    serving = FakeServing()
     tokens = TokenIssuer.at(home, settings.tenant_id)
     azure = LocalAzure(settings, home, tokens, cast("AzuriteFleet", FakeFleet()), cast("Serving", serving))
     azure.start(0)
-    monkeypatch.setattr(content, "model_files", lambda *args: None)
-    token = tokens.issue("https://management.azure.com", object_id="someone")
-    with answering(azure) as client:
-        made = Cloud(client, serving, azure, settings.subscription_id, token)
-        files = content.ModelFiles(tmp_path, tmp_path / "model")
-        monkeypatch.setattr("localazure.providers.ml.online.model_files", lambda *args: files)
-        monkeypatch.setattr("localazure.providers.ml.online.code_folder", lambda *args: tmp_path)
+    try:
+        with answering(azure) as client:
+            yield Cloud(client, serving, azure, settings.subscription_id, tokens)
+    finally:
+        azure.stop()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Waits for what happens in the background."""
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"it did not come about that {what}")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models and code are on disk already."""
+    found = content.ModelFiles(tmp_path, tmp_path / "model")
+    monkeypatch.setattr("localazure.providers.ml.online.model_files", lambda *args: found)
+    monkeypatch.setattr("localazure.providers.ml.online.code_folder", lambda *args: tmp_path)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, files: None) -> Iterator[Cloud]:
+    with booted(tmp_path / "home", FakeServing()) as made:
         made.prepare()
         yield made
-    azure.stop()

@@ -218,9 +218,9 @@ def test_archived_assets_are_listed_only_on_request(cloud: Cloud) -> None:
 def test_a_role_can_be_assigned_once_and_not_to_a_scope_that_is_not_there(cloud: Cloud) -> None:
     acr_pull = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
     role = f"/subscriptions/{cloud.subscription}/providers/Microsoft.Authorization/roleDefinitions/{acr_pull}"
-    body = {"properties": {"roleDefinitionId": role, "principalId": "p", "principalType": "ServicePrincipal"}}
-    base = "/providers/Microsoft.Authorization/roleAssignments/"
     first, second = "10000000-0000-4000-8000-000000000001", "10000000-0000-4000-8000-000000000002"
+    body = {"properties": {"roleDefinitionId": role, "principalId": first, "principalType": "ServicePrincipal"}}
+    base = "/providers/Microsoft.Authorization/roleAssignments/"
     assert cloud.send("PUT", cloud.workspace + base + first, body).status_code == 201
     assert cloud.send("PUT", cloud.workspace + base + first, body).status_code == 200
     assert "RoleAssignmentExists" in cloud.refusal(cloud.send("PUT", cloud.workspace + base + second, body), 409)
