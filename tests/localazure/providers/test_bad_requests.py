@@ -20,7 +20,7 @@ def raw(cloud: Cloud, path: str, content: str) -> httpx.Response:
     "value", ["NaN", "Infinity", "-Infinity", "1e999", '"\\ud800"', '{"\\ud800": 1}', "[" * 200 + "]" * 200, "9" * 5000]
 )
 def test_json_that_no_answer_could_hold_is_a_400(cloud: Cloud, value: str) -> None:
-    answer = raw(cloud, cloud.group, f'{{"location": "eastus", "tags": {{"x": {value}}}}}')
+    answer = raw(cloud, cloud.group, f'{{"location": "eastus", "x": {value}}}')
     assert answer.json()["error"]["code"] == "InvalidRequestContent", answer.text
     assert answer.status_code == 400
 
