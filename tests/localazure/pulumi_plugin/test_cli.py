@@ -26,6 +26,8 @@ ENDPOINT_ID = f"{WORKSPACE}/onlineEndpoints/ep"
 
 pytestmark = [
     pytest.mark.end_to_end,
+    # The story drives the same plugin by the same CLI in every test run.
+    pytest.mark.slow,
     pytest.mark.skipif(
         shutil.which("pulumi", path=f"{BIN}:{os.environ['PATH']}") is None, reason="no Pulumi CLI: run make up first"
     ),
