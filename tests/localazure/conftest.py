@@ -8,6 +8,14 @@ from tests.localazure.running import Installation
 
 
 @pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A state folder of the test's own."""
+    found = Home.at(tmp_path / "home")
+    found.create()
+    return found
+
+
+@pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     """A home of the test's own, with nothing running; whatever runs in it at the end is ended."""
     installation = Installation(Home.at(tmp_path / "home's folder"))

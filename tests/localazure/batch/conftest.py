@@ -10,13 +10,6 @@ from tests.scoring.sample_environment import sample_python
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home.at(tmp_path / "home")
-    home.create()
-    return home
-
-
-@pytest.fixture
 def spec(tmp_path: Path) -> BatchSpec:
     """A job of the running interpreter: two workers, one file a mini-batch, one try."""
     return BatchSpec(

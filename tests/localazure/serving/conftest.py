@@ -22,14 +22,6 @@ REQUIREMENTS = ["mlflow-skinny==3.17.2", "azureml-inference-server-http", "panda
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """A state folder."""
-    found = Home.at(tmp_path / "home")
-    found.create()
-    return found
-
-
-@pytest.fixture
 def tokens(home: Home) -> TokenIssuer:
     """Signs tokens for that home."""
     return TokenIssuer.at(home, "10ca1a2e-0000-4000-8000-0000000000aa")
