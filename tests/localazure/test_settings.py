@@ -1,20 +1,12 @@
 """Settings: from a file and the environment, with nothing misspelt passing unseen."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from localazure.errors import SettingsInvalid
 from localazure.home import Home
 from localazure.settings import Settings
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home.at(tmp_path / "home")
-    home.create()
-    return home
 
 
 def test_defaults_suit_a_laptop(home: Home) -> None:
