@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
 up: setup ; @$(VENV)/python -m tools.up up $(STACK)
 preview: setup ; @$(VENV)/python -m tools.up preview $(STACK)
 down: setup ; @$(VENV)/python -m tools.up down $(STACK)
-test: setup ; @$(VENV)/python -m pytest -n 2 --dist loadgroup -m "not slow"
-test-all: setup ; @$(VENV)/python -m pytest -n 2 --dist loadgroup
+test: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal -m "not slow"
+test-all: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal
 check: setup ; @$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/pyright && $(VENV)/python -m tools.locks check
 bench: setup ; @$(VENV)/python -m bench
 setup: ; @$(PYTHON) -m tools.setup

@@ -179,7 +179,7 @@ def copy_of_the_tree(target: Path) -> Clone:
     return Clone(target)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     made = copy_of_the_tree(tmp_path_factory.mktemp("clone"))
     janitor = [sys.executable, str(Path(__file__).with_name("janitor.py")), str(made.path), made.mark()]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.conftest import Clone
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("dev")]
+pytestmark = pytest.mark.end_to_end
 
 
 def test_the_dev_stack_is_previewed_brought_up_and_taken_down_against_local_azure(clone: Clone) -> None:

@@ -1,6 +1,7 @@
 """The main job through a user's door: up, score, shift, new revision, failure and way out, batch, down, up again.
 
-The tests of this module are one story: each goes on from the state that the one before it left.
+Each test is a story in a clone of its own: its chapters go on from the state that the one before them left, so they
+are subtests of one test, which no way of distributing tests can tear apart.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import re
 import signal
 import time
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import Clone
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("story")]
+pytestmark = pytest.mark.end_to_end
 
 REQUESTS = 2000
 SCORE = "https://tumor-online.eastus.inference.ml.azure.com/score"
@@ -43,7 +44,7 @@ def live_traffic(clone: Clone) -> dict[str, int]:
     return clone.status["onlineEndpoints"][0]["traffic"]
 
 
-def test_make_up_goes_from_nothing_to_a_request_that_is_scored(clone: Clone) -> None:
+def make_up_goes_from_nothing_to_a_request_that_is_scored(clone: Clone) -> None:
     printed = clone.make("up").ok().out
     assert SCORE in printed
     assert "blue 90 %, green 10 %" in printed
@@ -52,14 +53,14 @@ def test_make_up_goes_from_nothing_to_a_request_that_is_scored(clone: Clone) -> 
     assert len(json.loads(answer)) == len(request_body(clone)["input_data"]["data"]), "one prediction a row"
 
 
-def test_a_second_up_changes_nothing(clone: Clone) -> None:
+def a_second_up_changes_nothing(clone: Clone) -> None:
     printed = clone.make("up").ok().out
     assert re.search(r"^\s*\d+ unchanged$", printed, re.MULTILINE), printed
     assert not re.search(r"\d+ (created|updated|deleted|replaced|errored)", printed), printed
     assert clone.planned() == []
 
 
-def test_requests_are_split_as_configured_and_the_models_answer_differently(clone: Clone) -> None:
+def requests_are_split_as_configured_and_the_models_answer_differently(clone: Clone) -> None:
     body = request_body(clone)
     hits: Counter[str] = Counter()
     answers: dict[str, set[str]] = {}
@@ -77,7 +78,7 @@ def test_requests_are_split_as_configured_and_the_models_answer_differently(clon
     assert answers["blue"] != answers["green"], "two visibly different models"
 
 
-def test_the_door_opens_only_with_a_key_and_a_header_picks_the_deployment(clone: Clone) -> None:
+def the_door_opens_only_with_a_key_and_a_header_picks_the_deployment(clone: Clone) -> None:
     body = request_body(clone)
     with clone.scorer() as client:
         for colour in ("blue", "green"):
@@ -89,7 +90,7 @@ def test_the_door_opens_only_with_a_key_and_a_header_picks_the_deployment(clone:
         assert stranger.post(SCORE, json=body).status_code == 401
 
 
-def test_editing_the_traffic_is_one_change_that_touches_no_deployment(clone: Clone) -> None:
+def editing_the_traffic_is_one_change_that_touches_no_deployment(clone: Clone) -> None:
     before = instances(clone)
     clone.traffic(blue=25, green=75)
     assert clone.planned() == [("update", "tumor-online-traffic")]
@@ -99,7 +100,7 @@ def test_editing_the_traffic_is_one_change_that_touches_no_deployment(clone: Clo
     assert clone.planned() == []
 
 
-def test_setting_the_traffic_by_the_cli_does_the_same(clone: Clone) -> None:
+def setting_the_traffic_by_the_cli_does_the_same(clone: Clone) -> None:
     path = "azureml-endpoints:onlineEndpoints.tumor-online.traffic"
     for colour, share in (("blue", 90), ("green", 10)):
         clone.with_local_azure(f"pulumi config set --stack local --path '{path}.{colour}' {share}").ok()
@@ -108,7 +109,7 @@ def test_setting_the_traffic_by_the_cli_does_the_same(clone: Clone) -> None:
     assert live_traffic(clone) == {revision(clone, "blue"): 90, revision(clone, "green"): 10}
 
 
-def test_a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes(clone: Clone) -> None:
+def a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes(clone: Clone) -> None:
     old = revision(clone, "blue")
     note = clone.path / "scoring/models/mlflow/note.txt"
     note.write_text("another content, another revision\n")
@@ -130,7 +131,7 @@ def test_a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes(cl
     assert clone.planned() == []
 
 
-def test_a_change_by_hand_shows_in_the_next_preview_and_up_puts_it_back(clone: Clone) -> None:
+def a_change_by_hand_shows_in_the_next_preview_and_up_puts_it_back(clone: Clone) -> None:
     blue, green = revision(clone, "blue"), revision(clone, "green")
     clone.python(
         "from azure.ai.ml import MLClient\n"
@@ -147,11 +148,9 @@ def test_a_change_by_hand_shows_in_the_next_preview_and_up_puts_it_back(clone: C
     assert live_traffic(clone) == {blue: 90, green: 10}
 
 
-def test_a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves_the_traffic(
-    clone: Clone, tmp_path: Path
-) -> None:
+def a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves_the_traffic(clone: Clone) -> None:
     before = live_traffic(clone)
-    present = tmp_path / "licence"
+    present = clone.path / ".localazure" / "licence"
 
     def require_a_file(config: dict[str, Any]) -> None:
         config["onlineEndpoints"]["tumor-online"]["deployments"]["green"]["environmentVariables"] = {
@@ -184,7 +183,7 @@ def test_a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves
     assert set(instances(clone)) == {revision(clone, "blue"), revision(clone, "green")}, "the broken one is gone"
 
 
-def test_microsofts_client_works_as_it_is_and_reaches_nothing_when_local_azure_is_down(clone: Clone) -> None:
+def microsofts_client_works_as_it_is_and_reaches_nothing_when_local_azure_is_down(clone: Clone) -> None:
     script = """
 import os, sys
 from azure.ai.ml import Input, MLClient
@@ -225,7 +224,7 @@ for deployment in [each.name for each in ml.batch_deployments.list("tumor-batch"
     clone.shell(".venv/bin/python -m localazure start").ok()
 
 
-def test_without_the_environment_pulumi_fails_before_it_reaches_any_azure(clone: Clone) -> None:
+def without_the_environment_pulumi_fails_before_it_reaches_any_azure(clone: Clone) -> None:
     bare = {**clone.environment, "PULUMI_HOME": str(clone.path / ".localazure/other-home")}
     bare["PATH"] = clone.with_local_azure('printf %s "$PATH"').ok().out
     done = clone.run("pulumi", "up", "--yes", "--non-interactive", "--stack", "local", environment=bare)
@@ -233,14 +232,14 @@ def test_without_the_environment_pulumi_fails_before_it_reaches_any_azure(clone:
     assert "azure.com" not in done.out
 
 
-def test_traffic_to_nobody_is_a_404(clone: Clone) -> None:
+def traffic_to_nobody_is_a_404(clone: Clone) -> None:
     clone.traffic()
     clone.make("up").ok()
     with clone.scorer() as client:
         assert client.post(SCORE, json=request_body(clone)).status_code == 404
 
 
-def test_nothing_listens_beyond_this_machine_and_the_state_is_private(clone: Clone) -> None:
+def nothing_listens_beyond_this_machine_and_the_state_is_private(clone: Clone) -> None:
     listening = [
         connection
         for process in clone.processes()
@@ -252,7 +251,7 @@ def test_nothing_listens_beyond_this_machine_and_the_state_is_private(clone: Clo
     assert (clone.path / ".localazure").stat().st_mode & 0o777 == 0o700
 
 
-def test_no_key_and_no_token_is_in_any_log(clone: Clone) -> None:
+def no_key_and_no_token_is_in_any_log(clone: Clone) -> None:
     keys = json.loads(clone.shell(".venv/bin/python -m localazure keys tumor-online --json").ok().out)
     lines = clone.shell(".venv/bin/python -m localazure env").ok().out
     secret = re.search(r"export IDENTITY_HEADER='?([^'\n]+)", lines)
@@ -268,7 +267,7 @@ def test_no_key_and_no_token_is_in_any_log(clone: Clone) -> None:
         assert not re.search(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.", text), f"a token in {log}"
 
 
-def test_make_down_leaves_nothing_and_make_up_works_again(clone: Clone) -> None:
+def make_down_leaves_nothing_and_make_up_works_again(clone: Clone) -> None:
     clone.make("down").ok()
     assert clone.processes() == []
     clone.traffic(blue=100)
@@ -276,7 +275,7 @@ def test_make_down_leaves_nothing_and_make_up_works_again(clone: Clone) -> None:
     assert list(live_traffic(clone).values()) == [100]
 
 
-def test_an_interrupted_up_goes_on_where_it_was(clone: Clone) -> None:
+def an_interrupted_up_goes_on_where_it_was(clone: Clone) -> None:
     clone.make("down").ok()
     running = clone.begin("make", "up")
     assert running.stdout is not None
@@ -295,3 +294,41 @@ def test_an_interrupted_up_goes_on_where_it_was(clone: Clone) -> None:
     assert clone.planned() == []
     clone.make("down").ok()
     assert clone.processes() == []
+
+
+def tell(clone: Clone, subtests: pytest.Subtests, *chapters: Callable[[Clone], None]) -> None:
+    """Runs the chapters in their order, each reported by its own name; one that fails does not end the story."""
+    for chapter in chapters:
+        with subtests.test(chapter.__name__.replace("_", " ")):
+            chapter(clone)
+
+
+def test_an_endpoint_from_its_first_request_to_a_changed_model(clone: Clone, subtests: pytest.Subtests) -> None:
+    tell(
+        clone,
+        subtests,
+        make_up_goes_from_nothing_to_a_request_that_is_scored,
+        a_second_up_changes_nothing,
+        requests_are_split_as_configured_and_the_models_answer_differently,
+        the_door_opens_only_with_a_key_and_a_header_picks_the_deployment,
+        editing_the_traffic_is_one_change_that_touches_no_deployment,
+        setting_the_traffic_by_the_cli_does_the_same,
+        a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes,
+        a_change_by_hand_shows_in_the_next_preview_and_up_puts_it_back,
+        a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves_the_traffic,
+        traffic_to_nobody_is_a_404,
+    )
+
+
+def test_a_day_with_microsofts_client_until_nothing_is_left(clone: Clone, subtests: pytest.Subtests) -> None:
+    clone.make("up").ok()
+    tell(
+        clone,
+        subtests,
+        microsofts_client_works_as_it_is_and_reaches_nothing_when_local_azure_is_down,
+        without_the_environment_pulumi_fails_before_it_reaches_any_azure,
+        nothing_listens_beyond_this_machine_and_the_state_is_private,
+        no_key_and_no_token_is_in_any_log,
+        make_down_leaves_nothing_and_make_up_works_again,
+        an_interrupted_up_goes_on_where_it_was,
+    )
