@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 60
 STOP_SECONDS = 3.0
+PRELOAD = Path(__file__).with_name("azurite_preload.cjs")
 LISTENS = re.compile(rb"successfully listens on https://127\.0\.0\.1:(\d+)")
 # What node needs of the daemon's environment. Its other variables (proxies, NODE_OPTIONS) must not change Azurite.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -157,7 +158,7 @@ class AzuriteFleet:
         # Silent, for the access log holds the signatures of shared access signatures.
         flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
         named = [part for name, value in options.items() for part in (f"--{name}", value)]
-        return [str(tools.node()), str(tools.azurite_main()), *named, *flags]
+        return [str(tools.node()), "--require", str(PRELOAD), str(tools.azurite_main()), *named, *flags]
 
     def _announced(self, account: str, process: subprocess.Popen[bytes], output: Path, before: int) -> int:
         deadline = time.monotonic() + START_SECONDS

@@ -66,6 +66,36 @@ def test_blobs_are_kept_across_restarts(fleet: AzuriteFleet, home: Home, authori
         again.stop()
 
 
+def test_blobs_that_were_taken_a_moment_ago_outlive_a_kill(fleet: AzuriteFleet, home: Home) -> None:
+    fleet.ensure(ACCOUNT, KEY)
+    fleet.blobs(ACCOUNT).create_container("models")
+    upload = home.path / "upload"
+    upload.mkdir()
+    (upload / "a.txt").write_text("content")
+    index = home.azurite / ACCOUNT / "__azurite_db_blob__.json"
+    waiting = [f"v{number}" for number in range(20)]
+
+    def all_kept() -> bool:
+        fleet.blobs(ACCOUNT).upload_folder("models", waiting[0], upload)
+        if index.is_file() and f"{waiting[0]}/a.txt" in index.read_text():
+            waiting.pop(0)
+        return not waiting
+
+    until(all_kept, "each is in the index soon; Azurite by itself writes it every 5 s, which is too slow for all")
+    psutil.Process(pid(fleet)).kill()
+    until(lambda: fleet.status()[0]["pid"] is None, "the kill is seen")
+    assert len(fleet.blobs(ACCOUNT).list("models")) == 20
+
+
+def test_an_azurite_that_is_told_twice_to_end_still_writes_its_index(fleet: AzuriteFleet) -> None:
+    fleet.ensure(ACCOUNT, KEY)
+    fleet.blobs(ACCOUNT).create_container("models")
+    process = psutil.Process(pid(fleet))
+    process.terminate()
+    process.terminate()
+    assert process.wait(30) == 0, "it ended by itself, not by the second signal"
+
+
 def test_a_crashed_azurite_is_started_again(fleet: AzuriteFleet) -> None:
     fleet.ensure(ACCOUNT, KEY)
     first = pid(fleet)
