@@ -89,6 +89,12 @@ def client_environment(
     }
 
 
+def led(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` as a shell has it once it has evaluated what `env` prints."""
+    variables = client_environment(home, Settings.load(home, environ), Runtime.read(home).ports, environ)
+    return {name: value for name, value in environ.items() if name not in UNSET} | variables
+
+
 def container_environment(home: Home, settings: Settings) -> dict[str, str]:
     """What a scoring script's process needs to meet Local Azure where it would meet Azure, and nobody's own login.
 

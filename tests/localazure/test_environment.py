@@ -1,12 +1,13 @@
 """A shell that has evaluated `env`: unmodified clients in it reach Local Azure and nothing else of Azure."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from localazure.environment import shell_lines
+from localazure.environment import led, shell_lines
 from tests.localazure.fake_program import ACCOUNT
 from tests.localazure.running import Installation
 
@@ -80,6 +81,16 @@ def test_nobody_acts_as_the_user(running: Installation) -> None:
     assert not {name for name in found if "CLIENT" in name or "OIDC" in name or "AUTHORITY" in name}
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in found
     assert found["ARM_SUBSCRIPTION_ID"].startswith("10ca1a2e")
+
+
+def test_a_program_is_led_as_a_shell_is(running: Installation) -> None:
+    extra = {"ARM_CLIENT_ID": "me", "HTTPS_PROXY": "http://proxy.corp:3128", "KEPT": "yes"}
+    shell = variables(running.shell(SHOW, **extra))
+    found = led(running.home, {**os.environ, **extra})
+    assert found["KEPT"] == "yes"
+    assert "ARM_CLIENT_ID" not in found
+    names = {name for name in found if name.isupper() and "\n" not in found[name]} - {"OLDPWD", "PWD", "SHLVL"}
+    assert {name: found[name] for name in names} == {name: shell[name] for name in names}
 
 
 def test_evaluating_twice_is_as_once(running: Installation) -> None:

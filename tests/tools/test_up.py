@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from localazure.environment import shell_lines
 from tools import up
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +71,6 @@ def test_an_order_to_end_interrupts_the_cli(number: signal.Signals, tmp_path: Pa
 def test_the_exit_code_is_the_clis(tmp_path: Path) -> None:
     with running(tmp_path, "#!/bin/sh\nexit 7\n") as process:
         assert process.wait(30) == 7
-
-
-def test_the_variables_that_local_azure_prints_are_taken_over() -> None:
-    values = {"PLAIN": "a", "AWKWARD": 'it\'s = "two\nlines" $HOME'}
-    before = {"ARM_CLIENT_ID": "somebody", "KEPT": "yes"}
-    assert up.applied(shell_lines(values), before) == {"KEPT": "yes", **values}
 
 
 def test_tools_come_first_on_path(tmp_path: Path) -> None:
