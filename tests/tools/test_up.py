@@ -104,7 +104,7 @@ def test_nothing_is_done_in_azure_without_asking(environment: dict[str, str], un
 def test_a_clone_without_local_azure_has_nothing_to_take_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(up, "ROOT", tmp_path)
+    monkeypatch.setattr(up, "HOME", tmp_path / ".localazure")
     assert up.main(["down", "local"]) == 0
     assert "nothing to take down" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
