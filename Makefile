@@ -5,7 +5,7 @@ CACHE := $(or $(AZUREML_ENDPOINTS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/
 VENV := .venv/bin
 export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
 
-.PHONY: up preview down test test-all check bench setup
+.PHONY: up preview down test test-all check bench coverage-page setup
 
 up: setup ; @$(VENV)/python -m tools.up up $(STACK)
 preview: setup ; @$(VENV)/python -m tools.up preview $(STACK)
@@ -14,4 +14,5 @@ test: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal -m "not slow"
 test-all: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal
 check: setup ; @$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/pyright && $(VENV)/python -m tools.locks check
 bench: setup ; @$(VENV)/python -m bench
+coverage-page: setup ; @$(VENV)/python -m tools.coverage
 setup: ; @$(PYTHON) -m tools.setup

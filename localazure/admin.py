@@ -31,11 +31,15 @@ class Admin:
         """
         return self._request("GET", what, query)
 
-    def post(self, what: str) -> dict[str, Any]:
-        """Have something done; errors as `get`."""
-        return self._request("POST", what, {})
+    def post(self, what: str, content: str | None = None) -> dict[str, Any]:
+        """Have something done, with what is given; errors as `get`."""
+        return self._request("POST", what, {}, content)
 
-    def _request(self, method: str, what: str, query: dict[str, str]) -> dict[str, Any]:
+    def delete(self, what: str) -> dict[str, Any]:
+        """Have something that was set go back to what it was; errors as `get`."""
+        return self._request("DELETE", what, {})
+
+    def _request(self, method: str, what: str, query: dict[str, str], content: str | None = None) -> dict[str, Any]:
         runtime = Runtime.read(self.home)
         # After a SIGKILL the file still names a process, and somebody else may have its port.
         if not (runtime.pid and claimed(self.home)):
@@ -43,7 +47,8 @@ class Admin:
         # http.client goes by no proxy variable: this must never leave the machine.
         connection = http.client.HTTPConnection("127.0.0.1", runtime.ports.identity, timeout=self.seconds)
         try:
-            connection.request(method, f"/admin/{what}?{urllib.parse.urlencode(query)}", headers=self._headers())
+            body = None if content is None else content.encode()
+            connection.request(method, f"/admin/{what}?{urllib.parse.urlencode(query)}", body, self._headers())
             answer = connection.getresponse()
             return _unpacked(answer.status, answer.read())
         except (OSError, http.client.HTTPException):

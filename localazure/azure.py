@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from localazure.arm import ids
 from localazure.arm.app import create_app
 from localazure.arm.operations import Operations
 from localazure.arm.routes import Answer, Call, Route, Table
 from localazure.arm.store import Resource, Store
+from localazure.arm.weather import Weather
 from localazure.errors import LocalAzureError, UnknownName
 from localazure.gateway.azurite import AzuriteFleet
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
+from localazure.overview import Overview
 from localazure.providers import storage
+from localazure.providers.autoscale import Autoscale
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import guarded, poll_routes
 from localazure.providers.groups import Groups
@@ -26,33 +27,43 @@ from localazure.providers.identities import Identities
 from localazure.providers.insights import Insights
 from localazure.providers.keyvault import TYPE as VAULT_TYPE
 from localazure.providers.keyvault import Vaults
-from localazure.providers.ml.assets import CODES, DATA, ENVIRONMENTS, MODELS, Assets
+from localazure.providers.lookups import Lookups
+from localazure.providers.metrics import Metrics
+from localazure.providers.ml.assets import FAMILIES, Assets
 from localazure.providers.ml.batch import BatchDeployments, BatchEndpoints
 from localazure.providers.ml.computes import Computes
 from localazure.providers.ml.datastores import Datastores
-from localazure.providers.ml.job_runner import ENDED, JobRunner
+from localazure.providers.ml.endpoints import inference_host
+from localazure.providers.ml.job_runner import JobRunner
 from localazure.providers.ml.jobs import Jobs
 from localazure.providers.ml.names import (
     BATCH_DEPLOYMENT_FAMILY,
     BATCH_ENDPOINT_FAMILY,
     BATCH_ENDPOINT_TYPE,
-    JOB_TYPE,
     ONLINE_DEPLOYMENT_FAMILY,
     ONLINE_DEPLOYMENT_TYPE,
     ONLINE_ENDPOINT_FAMILY,
     ONLINE_ENDPOINT_TYPE,
     WORKSPACE_TYPE,
 )
-from localazure.providers.ml.online import OnlineDeployments, OnlineEndpoints
-from localazure.providers.ml.router import Router, scoring_host
+from localazure.providers.ml.online import OnlineEndpoints
+from localazure.providers.ml.online_deployments import OnlineDeployments
+from localazure.providers.ml.online_serving import OnlineServing
+from localazure.providers.ml.quota import Quotas
+from localazure.providers.ml.router import Router
 from localazure.providers.ml.runs import Runs
+from localazure.providers.ml.schedules import Schedules
 from localazure.providers.ml.workspaces import Workspaces
 from localazure.providers.registries import ContainerRegistries
 from localazure.providers.storage import Storage
+from localazure.providers.templates import Templates
 from localazure.serving import Serving
 from localazure.settings import Settings
+from localazure.weather import PROFILES
 
 ARM_HOST = "management.azure.com"
+REGIONAL_HOST = ".api.azureml.ms"
+SCORING_HOST = ".inference.ml.azure.com"
 # What a token is for. The regional host takes both: clients read a job's runs with ARM's and list an endpoint's jobs
 # with Azure ML's (`azure.ai.ml.operations`).
 ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
@@ -68,45 +79,64 @@ class LocalAzure:
         """`serving` replaces the one that runs Envoy and inference servers."""
         store = Store(home.database)
         self._serving = serving or Serving(settings, home, jwks=tokens.jwks(), issuer=tokens.issuer)
-        self._cloud = Cloud(settings, home, store, Operations(store), tokens, fleet, self._serving)
+        self.weather = Weather(settings.weather, PROFILES, store)
+        operations = Operations(store, weather=self.weather)
+        self._cloud = Cloud(settings, home, store, operations, tokens, fleet, self._serving)
         self._control_port = 0
         self._envoy_port = 0
+        self._overview = Overview(self._cloud)
         self._router = Router(self._cloud)
-        self._online = OnlineDeployments(self._cloud, self._router)
+        self._online = OnlineServing(self._cloud, self._router)
         self._runner = JobRunner(self._cloud)
         self._jobs = Jobs(self._cloud, self._runner)
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
         self._workspaces = Workspaces(self._cloud, self._take_down)
-        self._arm = Table([guarded(self._cloud, route) for route in self._arm_routes()], ARM_AUDIENCES)
+        self._arm = Table([guarded(self._cloud, route) for route in self._arm_routes()], ARM_AUDIENCES, versioned=True)
         regional = [Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()]
         self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
         self._scoring = Table(self._jobs.scoring_routes(), ML_AUDIENCES)
-        self.app: Starlette = create_app(self._table, store=store, tokens=tokens, location=settings.location)
+        self.app: ASGIApp = create_app(
+            self._table, store=store, tokens=tokens, location=settings.location, weather=self.weather
+        )
 
     def _arm_routes(self) -> list[Route]:
         cloud = self._cloud
         return [
+            *Lookups(cloud).routes(),
             *Groups(cloud, self._take_down).routes(),
+            *Templates(cloud, lambda: self._arm).routes(),
             *self._storage.routes(),
             *self._vaults.routes(),
             *Insights(cloud).routes(),
+            *Autoscale(cloud).routes(),
             *ContainerRegistries(cloud).routes(),
             *self._workspaces.routes(),
             *Computes(cloud).routes(),
+            *Quotas(cloud).routes(),
             *Datastores(cloud).routes(),
-            *(route for asset in (MODELS, ENVIRONMENTS, CODES, DATA) for route in Assets(cloud, asset).routes()),
+            *(route for asset in FAMILIES for route in Assets(cloud, asset).routes()),
             *OnlineEndpoints(cloud, self._router).routes(),
-            *self._online.routes(),
+            *OnlineDeployments(cloud, self._online).routes(),
             *BatchEndpoints(cloud, self._jobs.cancel_below).routes(),
-            *BatchDeployments(cloud).routes(),
+            *BatchDeployments(cloud, self._jobs.cancel_below).routes(),
             *self._jobs.routes(),
+            *Schedules(cloud).routes(),
             *poll_routes(
                 cloud, ONLINE_ENDPOINT_FAMILY, ONLINE_DEPLOYMENT_FAMILY, BATCH_ENDPOINT_FAMILY, BATCH_DEPLOYMENT_FAMILY
             ),
-            # Last: role assignments hang below any scope, so their pattern is the widest.
+            # Last: metrics and role assignments hang below any resource, so their patterns are the widest.
+            *Metrics(cloud).routes(),
             *Identities(cloud).routes(),
         ]
+
+    def routes(self) -> dict[str, tuple[Route, ...]]:
+        """Every operation that is answered, by the host that answers it."""
+        return {
+            ARM_HOST: self._arm.routes,
+            "<region>" + REGIONAL_HOST: self._regional.routes,
+            "<endpoint>.<region>" + SCORING_HOST: self._scoring.routes,
+        }
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -116,8 +146,7 @@ class LocalAzure:
         Returns at once; deployments come back in the background.
         """
         self._control_port = control_port
-        for account in self._cloud.store.of_type(storage.TYPE):
-            self._cloud.fleet.register(account.name, *account.hidden["keys"])
+        self._recover_accounts()
         self._envoy_port = self._serving.start()
         self._router.push()
         lost = self._online.lost()
@@ -125,6 +154,16 @@ class LocalAzure:
         self._runner.resume()
         for deployment in lost:
             threading.Thread(target=self._online.bring_up, args=(deployment.id,), daemon=True).start()
+
+    def _recover_accounts(self) -> None:
+        accounts = self._cloud.store.of_type(storage.TYPE)
+        for account in accounts:
+            self._cloud.fleet.register(account.name, *account.hidden["keys"])
+        # A kill between the end of an account and that of its files must not give its blobs to the next of that name.
+        folder = self._cloud.home.azurite
+        left = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+        for name in left - {account.name for account in accounts}:
+            self._cloud.fleet.remove(name)
 
     def stop(self) -> None:
         """Ends what runs; the store keeps what was under way for the next start."""
@@ -138,6 +177,7 @@ class LocalAzure:
         """Ends what a resource that goes with its group or workspace runs outside the store."""
         hooks: dict[str, Callable[[Resource], None]] = {
             ONLINE_DEPLOYMENT_TYPE: self._online.take_down,
+            ONLINE_ENDPOINT_TYPE: lambda each: self._router.push(),
             BATCH_ENDPOINT_TYPE: lambda each: self._jobs.cancel_below(each.id),
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
@@ -152,10 +192,10 @@ class LocalAzure:
     def upstream(self, host: str) -> int | None:
         """The loopback port that answers for a host name, or None where Local Azure does not serve it."""
         folded = host.lower()
-        if folded == ARM_HOST or folded.endswith(".api.azureml.ms"):
+        if folded == ARM_HOST or folded.endswith(REGIONAL_HOST):
             return self._control_port
-        if folded.endswith(".inference.ml.azure.com"):
-            if any(folded == scoring_host(each) for each in self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE)):
+        if folded.endswith(SCORING_HOST):
+            if any(folded == inference_host(each) for each in self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE)):
                 return self._envoy_port
             if any(
                 each.properties.get("scoringUri") == f"https://{folded}/jobs"
@@ -167,9 +207,9 @@ class LocalAzure:
     def _table(self, host: str) -> Table | None:
         if host == ARM_HOST:
             return self._arm
-        if host.endswith(".api.azureml.ms"):
+        if host.endswith(REGIONAL_HOST):
             return self._regional
-        return self._scoring if host.endswith(".inference.ml.azure.com") else None
+        return self._scoring if host.endswith(SCORING_HOST) else None
 
     def _discovery(self, call: Call) -> Answer:
         base = f"https://{call.host}"
@@ -180,42 +220,11 @@ class LocalAzure:
 
     def status(self) -> dict[str, Any]:
         """Endpoints with their traffic and deployments, processes, and jobs that run."""
-        store = self._cloud.store
-        running = {(each["endpoint"], each["deployment"]): each["instances"] for each in self._serving.status()}
-        online = []
-        for endpoint in store.of_type(ONLINE_ENDPOINT_TYPE):
-            deployments = [
-                {"name": each.name, "state": each.state, "instances": running.get((endpoint.name, each.name), [])}
-                for each in store.below(endpoint.id, ONLINE_DEPLOYMENT_TYPE)
-            ]
-            online.append(
-                {
-                    "name": endpoint.name,
-                    "state": endpoint.state,
-                    "scoringUri": endpoint.properties["scoringUri"],
-                    "traffic": endpoint.properties["traffic"],
-                    "mirrorTraffic": endpoint.properties["mirrorTraffic"],
-                    "deployments": deployments,
-                }
-            )
-        batch = [
-            {
-                "name": each.name,
-                "state": each.state,
-                "invokeUri": each.properties["scoringUri"],
-                "defaultDeployment": each.properties["defaults"]["deploymentName"],
-            }
-            for each in store.of_type(BATCH_ENDPOINT_TYPE)
-        ]
-        jobs = [{"name": each.name, "status": each.properties["status"]} for each in store.of_type(JOB_TYPE)]
-        return {
-            "onlineEndpoints": online,
-            "batchEndpoints": batch,
-            "jobs": [job for job in jobs if job["status"] not in ENDED]
-            + [job for job in jobs if job["status"] in ENDED][-10:],
-            "operations": [{"kind": each.kind, "resource": each.resource} for each in store.running()],
-            "storageAccounts": self._cloud.fleet.status(),
-        }
+        return self._overview.status()
+
+    def logs(self, name: str) -> dict[str, Any]:
+        """Where a deployment or a job logs, as `Overview.logs`."""
+        return self._overview.logs(name)
 
     def endpoint_keys(self, name: str) -> dict[str, str]:
         """Both keys of an online endpoint.
@@ -236,19 +245,3 @@ class LocalAzure:
                 return {"primaryKey": primary, "secondaryKey": secondary}
         known = ", ".join(sorted(each.name for each in endpoints)) or "none"
         raise UnknownName(f"There is no online endpoint called {name!r}; there are: {known}.")
-
-    def log_file(self, name: str) -> Path | None:
-        """A deployment's log, by `endpoint/deployment` or `deployment`, each with or without the revision."""
-        wanted = name.lower()
-        for deployment in reversed(self._cloud.store.of_type(ONLINE_DEPLOYMENT_TYPE)):
-            endpoint = ids.segment(deployment.id, "onlineEndpoints")
-            folded = deployment.name.lower()
-            spellings = {
-                folded,
-                folded.rpartition("-")[0],
-                f"{endpoint}/{folded}".lower(),
-                f"{endpoint}/{folded.rpartition('-')[0]}".lower(),
-            }
-            if wanted in spellings:
-                return self._serving.log_file(endpoint, deployment.name)
-        return None

@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from localazure import processes
+from localazure import logs, processes, report
 from localazure.admin import Admin
 from localazure.errors import LocalAzureError, NotRunning, StartFailed
 from localazure.home import DEFAULT_NAME, Home
@@ -79,17 +78,39 @@ HELP = {
     "stop": "End it and everything it started. What it holds is kept.",
     "status": "Say whether it runs, where, and what it holds.",
     "env": 'Print the variables that lead clients to it: eval "$(python -m localazure env)"',
-    "logs": "Print its log, or that of a deployment.",
+    "logs": "Print its log, or that of a deployment or a batch job.",
     "keys": "Print the key of an endpoint.",
+    "weather": "Show or set faults and delays as Azure has them; they hold until --reset.",
     "reset": "End it and delete everything that it holds.",
     "serve": "Be the daemon, in the foreground (start runs this).",
 }
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "status": {"--json": {"action": "store_true", "help": "for programs"}},
     "logs": {
-        "name": {"nargs": "?", "help": "an endpoint, endpoint/deployment or deployment (default: Local Azure itself)"},
-        "-f --follow": {"action": "store_true", "help": "go on printing what is added"},
+        "name": {
+            "nargs": "?",
+            "help": "a deployment (blue, blue-3f2a9c11 or endpoint/blue), an endpoint or a job "
+            "(default: Local Azure itself)",
+        },
+        "-f --follow": {"action": "store_true", "help": "go on printing what is added, until Ctrl-C or the job's end"},
         "-n --tail": {"type": int, "default": 100, "metavar": "LINES", "help": "how many lines (default: 100)"},
+        "-c --container": {
+            "choices": ("inference-server", "storage-initializer"),
+            "help": "which log of a deployment: the server's, or what was done before it started "
+            "(default: the server's, once there is one)",
+        },
+    },
+    "weather": {
+        "file": {
+            "nargs": "?",
+            "help": "JSON to set: a file, - for standard input, or the text itself, as in the settings",
+        },
+        "--azure": {
+            "type": float,
+            "metavar": "FACTOR",
+            "help": "have long operations take Azure's times, multiplied by FACTOR (alone: and no faults)",
+        },
+        "--reset": {"action": "store_true", "help": "go back to the weather of the settings"},
     },
     "keys": {
         "name": {"help": "the endpoint's name"},
@@ -219,40 +240,8 @@ def _status(context: _Context) -> int:
     except NotRunning as error:
         print(json.dumps({"running": False, "home": str(context.home.path)}) if context.options.json else error)
         return NOT_RUNNING
-    print(json.dumps(status, indent=2) if context.options.json else "\n".join(_summary(status)))
+    print(json.dumps(status, indent=2) if context.options.json else "\n".join(report.lines(status)))
     return 0
-
-
-def _summary(status: Mapping[str, Any]) -> list[str]:
-    ports = ", ".join(f"{name} 127.0.0.1:{port}" for name, port in status["ports"].items())
-    return [
-        f"Local Azure runs in {status['home']} (process {status['pid']}).",
-        f"Ports: {ports}",
-        *_tree(status["azure"]),
-    ]
-
-
-def _tree(value: Any, indent: str = "") -> Iterator[str]:
-    """Nested data as indented lines; what fits is put on one."""
-    named = value.items() if isinstance(value, dict) else [("-", item) for item in value]
-    for name, item in named:
-        label = f"{indent}{name}" if name == "-" else f"{indent}{name}:"
-        if _deep(item):
-            yield label
-            yield from _tree(item, f"{indent}  ")
-        else:
-            yield f"{label} {_flat(item)}"
-
-
-def _deep(item: Any) -> bool:
-    parts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else []
-    return any(isinstance(part, dict | list) for part in parts)
-
-
-def _flat(item: Any) -> str:
-    if isinstance(item, dict):
-        return ", ".join(f"{name} {part}" for name, part in item.items()) or "-"
-    return ", ".join(map(str, item)) or "-" if isinstance(item, list) else str(item)
 
 
 def _env(context: _Context) -> int:
@@ -272,26 +261,33 @@ def _keys(context: _Context) -> int:
     return 0
 
 
-def _logs(context: _Context) -> int:
-    name, home = context.options.name, context.home
-    file = Path(Admin(home).get("logs", name=name)["path"]) if name else _log(home)
-    if not file.is_file():
-        raise LocalAzureError(f"{file} does not exist: nothing has been logged yet.")
-    with file.open(errors="replace") as log:
-        # One reading for both: nothing that is written in between is lost.
-        end = deque(log, maxlen=max(context.options.tail, 0))
-        print("".join(end), end="", flush=True)
-        if context.options.follow:
-            _follow(log)
+def _weather(context: _Context) -> int:
+    options, admin = context.options, Admin(context.home)
+    if options.reset:
+        report = admin.delete("weather")
+    elif options.file is not None or options.azure is not None:
+        report = admin.post("weather", json.dumps(_asked_weather(options)))
+    else:
+        report = admin.get("weather")
+    print(json.dumps(report, indent=2))
     return 0
 
 
-def _follow(log: TextIO) -> None:
-    while True:
-        if added := log.read():
-            print(added, end="", flush=True)
-        else:
-            time.sleep(0.2)
+def _asked_weather(options: argparse.Namespace) -> dict[str, Any]:
+    named = options.file or "{}"
+    try:
+        text = sys.stdin.read() if named == "-" else named if named.startswith("{") else Path(named).read_text()
+        asked = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise LocalAzureError(f"{named} is no weather: {error}.") from None
+    return asked if options.azure is None else {**asked, "latency": {"profile": "azure", "factor": options.azure}}
+
+
+def _logs(context: _Context) -> int:
+    options, home = context.options, context.home
+    find = logs.Named(Admin(home), options.name, options.container) if options.name else None
+    logs.show(find or (lambda: logs.Found((_log(home),))), options.tail, options.follow)
+    return 0
 
 
 def _log(home: Home) -> Path:
@@ -305,6 +301,7 @@ COMMANDS: Mapping[str, Callable[[_Context], int]] = {
     "env": _env,
     "logs": _logs,
     "keys": _keys,
+    "weather": _weather,
     "reset": _reset,
     "serve": _serve,
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -9,7 +10,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
 import uvicorn
@@ -20,7 +20,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localazure import processes
-from localazure.errors import LocalAzureError
+from localazure.arm.weather import Weather
+from localazure.errors import LocalAzureError, SettingsInvalid
 from localazure.gateway.azurite import AzuriteFleet
 from localazure.gateway.ca import CertificateAuthority
 from localazure.gateway.identity import holds, identity_route, kept_secret
@@ -48,6 +49,11 @@ class ControlPlane(Protocol):
         """Answers for management.azure.com and the other hosts that it serves."""
         ...
 
+    @property
+    def weather(self) -> Weather:
+        """What happens to calls and operations beside being carried out."""
+        ...
+
     def start(self, control_port: int) -> None:
         """Called before `app` answers on that port."""
 
@@ -62,8 +68,9 @@ class ControlPlane(Protocol):
         """Primary and secondary key of an endpoint; raises UnknownName."""
         ...
 
-    def log_file(self, name: str) -> Path | None:
-        """The log of an endpoint's deployment; None when there is none of that name."""
+    def logs(self, name: str) -> dict[str, Any]:
+        """Where a deployment or a job logs; raises UnknownName."""
+        ...
 
     def stop(self) -> None:
         """Stop what `start` started."""
@@ -163,14 +170,22 @@ class _Daemon:
             self._admin("/admin/keys", self._keys),
             self._admin("/admin/logs", self._logs),
             self._admin("/admin/stop", self._end, method="POST"),
+            self._admin("/admin/weather", lambda _: self._azure.weather.report()),
+            self._admin("/admin/weather", self._set_weather, method="POST", takes_body=True),
+            self._admin("/admin/weather", self._reset_weather, method="DELETE"),
         ]
         return Starlette(routes=routes)
 
-    def _admin(self, path: str, answer: Callable[[str], Any], method: str = "GET") -> Route:
+    def _admin(
+        self, path: str, answer: Callable[[str], Any], method: str = "GET", *, takes_body: bool = False
+    ) -> Route:
+        """A route for the home's owner; `answer` gets the name that the query gives, or the body."""
+
         async def endpoint(request: Request) -> Response:
             if not holds(request, self._secret):
                 return JSONResponse({"message": "The secret header is missing or wrong."}, 401)
-            return await _admin_answer(answer, request.query_params.get("name", ""))
+            sent = (await request.body()).decode(errors="replace") if takes_body else request.query_params.get("name")
+            return await _admin_answer(answer, sent or "")
 
         return Route(path, endpoint, methods=[method])
 
@@ -186,11 +201,21 @@ class _Daemon:
     def _keys(self, name: str) -> dict[str, Any]:
         return self._azure.endpoint_keys(name)
 
-    def _logs(self, name: str) -> dict[str, str]:
-        file = self._azure.log_file(name)
-        if file is None:
-            raise LookupError(name)
-        return {"path": str(file)}
+    def _logs(self, name: str) -> dict[str, Any]:
+        return self._azure.logs(name)
+
+    def _set_weather(self, body: str) -> dict[str, Any]:
+        try:
+            values = json.loads(body)
+        except ValueError as error:
+            raise SettingsInvalid(f"This weather is not JSON: {error}.") from None
+        self._azure.weather.set(values)
+        log.warning("the weather was set: %s", values)
+        return self._azure.weather.report()
+
+    def _reset_weather(self, _: str) -> dict[str, Any]:
+        self._azure.weather.reset()
+        return self._azure.weather.report()
 
     def _end(self, _: str) -> dict[str, bool]:
         if self._loop:

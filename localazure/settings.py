@@ -3,11 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from localazure.arm.weather import WeatherSettings
 from localazure.errors import SettingsInvalid
 from localazure.home import Home
+from localazure.providers.ml import sizes
 
 PREFIX = "LOCALAZURE_"
 # Marks of processes and of evaluated shells, which are not settings.
@@ -37,6 +40,33 @@ class Settings(BaseModel):
     """A pin without a wheel may be replaced by the nearest newer version, with a warning."""
     operation_retry_after_ms: int = Field(default=50, ge=1)
     """How soon a client is told to poll a long operation again, in milliseconds."""
+    quota: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Cores that families of VM sizes may hold in a region, such as `{"standardDSv2Family": 6}`; also
+    `TotalDedicatedCores`, `TotalLowPriorityCores`, `TotalClusters`. As a variable, in JSON."""
+    default_quota: int = Field(default=300, ge=0)
+    """Cores of what `quota` does not name. Azure gives a subscription 24 to 300 by its kind, and of GPU families none:
+    they have none here either until `quota` names them."""
+    weather: WeatherSettings = WeatherSettings()
+    """Slow answers, throttling, faults and operations that fail: none, unless asked for. As a variable, in JSON."""
+
+    @field_validator("weather", "quota", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+
+    @field_validator("quota")
+    @classmethod
+    def _known_families(cls, value: dict[str, int]) -> dict[str, int]:
+        totals = (sizes.TOTAL_CLUSTERS, sizes.TOTAL_DEDICATED, sizes.TOTAL_LOW_PRIORITY)
+        known = {name.lower(): name for name in (*totals, *sizes.FAMILIES.values())}
+        if unknown := [name for name in value if name.lower() not in known]:
+            raise ValueError(f"no such family: {', '.join(unknown)}; there are {', '.join(known.values())}")
+        return {known[name.lower()]: cores for name, cores in value.items()}
 
     @classmethod
     def load(cls, home: Home, environ: Mapping[str, str] | None = None) -> "Settings":

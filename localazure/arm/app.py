@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localazure.arm.body import require_api_version
 from localazure.arm.errors import ArmError, not_emulated
 from localazure.arm.routes import Answer, Call, NoBody, Route, Table
 from localazure.arm.store import Store
+from localazure.arm.weather import Occasion, Weather
 from localazure.errors import LocalAzureError
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,10 @@ _URLS = {"location", "azure-asyncoperation"}
 _URL_SAFE = ":/?&=%$,;@+!()*'-._~#[]"
 # Bodies of the front end's operations (the largest is a workspace's template deployment) are far below this.
 _LARGEST = 8 * 1024 * 1024
+
+
+class Dropped(Exception):
+    """The connection is to be closed without an answer."""
 
 
 class Verifier(Protocol):
@@ -42,7 +49,8 @@ def create_app(
     store: Store,
     tokens: Verifier,
     location: str,
-) -> Starlette:
+    weather: Weather | None = None,
+) -> ASGIApp:
     """The control plane as an ASGI application.
 
     Args:
@@ -50,10 +58,9 @@ def create_app(
         store: every handler that may write runs in one transaction of it.
         tokens: verifies callers.
         location: the region that error bodies name.
+        weather: what happens to calls beside being answered.
     """
-    service = _Service(table_of, store, tokens, location)
-    methods = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"]
-    return Starlette(routes=[StarletteRoute("/{path:path}", service.answer, methods=methods)])
+    return _Service(table_of, store, tokens, location, weather or Weather())
 
 
 class _Service:
@@ -63,17 +70,31 @@ class _Service:
         store: Store,
         tokens: Verifier,
         location: str,
+        weather: Weather,
     ) -> None:
         self._table_of = table_of
         self._store = store
         self._tokens = tokens
         self._location = location
+        self._weather = weather
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            response = await self.answer(Request(scope, receive))
+        except Dropped:
+            await _hang_up(receive, send)
+        else:
+            await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
         """Answers one request; nothing a client sends gets a 5xx but 501."""
         client_request = request.headers.get("x-ms-client-request-id")
         try:
             return _dress(await self._handle(request), client_request)
+        except Dropped:
+            raise
         except Exception as error:
             refusal = _refusal(request, error)
         headers = {"x-ms-response-type": "error", **refusal.headers}
@@ -99,13 +120,32 @@ class _Service:
             caller,
             route.resource,
         )
-        return await run_in_threadpool(self._run, route, call)
+        if table.versioned:
+            require_api_version(call.query)
+        if self._weather.calm:
+            return await run_in_threadpool(self._run, route, call)
+        return await self._in_weather(route, call, Occasion(call.method, path, f"{route.method} {route.template.text}"))
 
     def _run(self, route: Route, call: Call) -> Answer:
-        if route.slow or route.method == "GET":
-            return route.handler(call)
+        if route.slow or route.method in ("GET", "HEAD"):
+            return route.answer(call)
         with self._store.transaction():
-            return route.handler(call)
+            return route.answer(call)
+
+    async def _in_weather(self, route: Route, call: Call, occasion: Occasion) -> Answer:
+        occasion = replace(occasion, new=await run_in_threadpool(self._store.get, call.path) is None)
+        strike = self._weather.call(occasion)
+        await asyncio.sleep(strike.seconds)
+        fault = strike.fault
+        if fault is None or fault.when == "after":
+            answer = await run_in_threadpool(self._run_observed, route, call, occasion)
+            if fault is None:
+                return answer
+        raise Dropped if fault.do == "drop" else fault.error()
+
+    def _run_observed(self, route: Route, call: Call, occasion: Occasion) -> Answer:
+        with self._weather.during(occasion):
+            return self._run(route, call)
 
     def _authenticate(self, request: Request, table: Table) -> Mapping[str, Any]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -115,6 +155,17 @@ class _Service:
             return self._tokens.verify(token.strip(), table.audiences)
         except Exception as error:
             raise _unauthorized(f"The access token is invalid: {error}", "InvalidAuthenticationToken") from None
+
+
+async def _hang_up(receive: Receive, send: Send) -> None:
+    # ASGI has no word for this. Uvicorn's `send` belongs to the cycle of one request, which knows its connection.
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise ConnectionResetError("the connection was dropped, as was asked for")
+    transport.abort()
+    # Until the server has seen it, for it would answer 500 for an application that returns without an answer.
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 async def _read(request: Request) -> bytes:

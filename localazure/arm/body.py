@@ -1,4 +1,4 @@
-"""Reading request bodies: every value of the wrong type is a 400 that names its path, never a crash further in."""
+"""Reading requests: every value of the wrong type is a 400 that names its path, never a crash further in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from localazure.arm.errors import ArmError, invalid
@@ -14,12 +15,27 @@ LARGEST_BODY = 4 * 1024 * 1024
 DEEPEST_BODY = 100
 
 
-def parse(raw: bytes) -> dict[str, Any]:
+_JSON_TYPE = re.compile(
+    r"(application|text)/([\w.-]+\+)?json\s*(;\s*(charset=\"?utf-8\"?|(?!charset)[\w-]+=[\w.-]+)\s*)*", re.IGNORECASE
+)
+
+
+def parse(raw: bytes, content_type: str = "") -> dict[str, Any]:
     """The JSON object of a request.
 
+    Args:
+        content_type: what the caller says that the body is; empty where it says nothing.
+
     Raises:
-        ArmError: 400 for anything but a JSON object that can be stored and answered again, 413 above ARM's 4 MiB.
+        ArmError: 400 for anything but a JSON object that can be stored and answered again, 413 above ARM's 4 MiB,
+            415 for a body that is said to be something else.
     """
+    if raw and content_type and not _JSON_TYPE.fullmatch(content_type.strip()):
+        raise ArmError(
+            415,
+            "UnsupportedMediaType",
+            f"The content media type '{content_type[:80]}' is not supported. Only 'application/json' in UTF-8 is.",
+        )
     if len(raw) > LARGEST_BODY:
         raise ArmError(
             413, "RequestEntityTooLarge", f"The request body has {len(raw)} bytes; the limit is {LARGEST_BODY}."
@@ -61,6 +77,45 @@ def _check(value: Any, depth: int) -> None:
 def natural(text: str, default: int) -> int:
     """A whole number of up to nine digits in a query or a name; `default` for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else default
+
+
+def size(query: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+    """A number in a query, such as `$top`; names are in lower case. Raises ArmError (400) for any other text."""
+    sent = query.get(name)
+    if sent is None:
+        return default
+    value = natural(sent, -1)
+    if value < least:
+        raise invalid(
+            f"The query parameter '{name}' is {sent[:40]!r}; it must be a whole number of at least {least}.",
+            "InvalidQueryParameterValue",
+        )
+    return value
+
+
+_API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(-[a-z]+)?", re.IGNORECASE)
+
+
+def require_api_version(query: Mapping[str, str]) -> None:
+    """Any api-version that looks like one is answered alike; but, as in Azure, there must be one.
+
+    Raises:
+        ArmError: 400 without one, and for what is none.
+    """
+    sent = query.get("api-version")
+    if not sent:
+        raise invalid(
+            "The api-version query parameter (?api-version=) is required for all requests.",
+            "MissingApiVersionParameter",
+        )
+    found = _API_VERSION.fullmatch(sent)
+    try:
+        date.fromisoformat(found.group(1) if found else "")
+    except ValueError:
+        raise invalid(
+            f"The api-version '{sent[:40]}' is invalid. It must be a date, with or without -preview: 2025-12-01.",
+            "InvalidApiVersionParameter",
+        ) from None
 
 
 def mapping(holder: Mapping[str, Any], name: str, where: str = "", *, required: bool = False) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Template:
         if not part.startswith("{"):
             return re.escape(part)
         hole = part[1:-1]
-        return f"(?P<{hole[:-1]}>.+?)" if hole.endswith("*") else f"(?P<{hole}>[^/]+)"
+        return f"(?P<{hole[:-1]}>[^/]+(?:/[^/]+)*?)" if hole.endswith("*") else f"(?P<{hole}>[^/]+)"
 
     def match(self, raw_path: str) -> dict[str, str] | None:
         """The holes' values, percent-decoded, or None.
@@ -86,12 +86,12 @@ class Template:
         found = self._pattern.fullmatch(raw_path)
         if found is None:
             return None
-        scopes = {hole[1:-2] for hole in re.findall(r"\{\w+\*\}", self.text)}
-        values = {hole: unquote(value) for hole, value in found.groupdict().items()}
+        values = found.groupdict()
         for hole, value in values.items():
-            if hole not in scopes:
-                _check(hole, value)
-        return values
+            # The parts of a scope are names like any other.
+            for part in value.split("/"):
+                _check(hole, unquote(part))
+        return {hole: unquote(value) for hole, value in values.items()}
 
     def fill(self, values: dict[str, str]) -> str:
         """The path with its holes filled."""

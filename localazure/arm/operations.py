@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ from typing import Any
 
 from localazure.arm.errors import ArmError
 from localazure.arm.ids import SUBSCRIPTION
+from localazure.arm.later import Later
 from localazure.arm.store import Operation, Store, now
+from localazure.arm.weather import Weather
 from localazure.errors import LocalAzureError
 
 log = logging.getLogger(__name__)
@@ -108,10 +111,13 @@ class Kind:
 class Operations:
     """Begins, carries out and resumes long operations."""
 
-    def __init__(self, store: Store, *, threads: int = 8) -> None:
+    def __init__(self, store: Store, *, threads: int = 8, weather: Weather | None = None) -> None:
+        """`weather` says which operations take longer than their work, and which fail."""
         self._store = store
+        self._weather = weather or Weather()
         self._kinds: dict[str, Kind] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="operation")
+        self._later = Later()
         self._stopping = False
 
     def register(self, name: str, kind: Kind) -> None:
@@ -123,47 +129,94 @@ class Operations:
     ) -> Operation:
         """Writes an operation and starts it once the running transaction is on disk."""
         identifier = str(uuid.uuid4()) if not prefix else f"{prefix}:{uuid.uuid4()}"
-        operation = Operation(identifier, kind, resource_id, RUNNING, dict(payload or {}), None, now(), None)
+        outlook = None if self._weather.calm else self._weather.outlook(resource_id)
+        operation = Operation(identifier, kind, resource_id, RUNNING, dict(payload or {}), None, now(), None, outlook)
         self._store.put_operation(operation)
-        self._store.after_commit(lambda: self._submit(operation))
+        self._store.after_commit(lambda: self._submit(self._carry_out, operation))
         return operation
 
     def resume(self) -> None:
         """Takes up what was running when the store was last open."""
         for operation in self._store.running():
-            self._submit(operation)
+            self._submit(self._carry_out, operation)
 
     def stop(self) -> None:
         """Takes no more; what runs stays `Running` in the store and is taken up at the next start."""
         self._stopping = True
+        self._later.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, operation: Operation) -> None:
+    def _submit(self, step: Callable[..., None], *arguments: Any) -> None:
         if not self._stopping:
-            self._pool.submit(self._carry_out, operation)
+            self._pool.submit(self._logged, step, *arguments)
+
+    def _logged(self, step: Callable[..., None], *arguments: Any) -> None:
+        # Of what a pool's thread raises, nobody would hear.
+        try:
+            step(*arguments)
+        except Exception:
+            if not self._stopping:
+                log.exception("an operation could not be ended; it is taken up at the next start")
 
     def _carry_out(self, operation: Operation) -> None:
-        kind = self._kinds[operation.kind]
+        failure = _forced(operation)
         try:
-            outcome = kind.work(operation) or {}
+            outcome = {} if failure else self._kind(operation).work(operation) or {}
+        except Exception as error:
+            self._fail(operation, error)
+            return
+        due = operation.outlook["due"] if operation.outlook else 0.0
+        if due <= time.time():
+            self._finish(operation, outcome, failure)
+        else:
+            self._later.at(due, lambda: self._submit(self._finish, operation, outcome, failure))
+
+    def _finish(self, operation: Operation, outcome: Mapping[str, Any], failure: OperationFailed | None) -> None:
+        if failure:
+            self._fail(operation, failure)
+            return
+        try:
             with self._store.transaction():
-                kind.done(operation, outcome)
+                self._kind(operation).done(operation, outcome)
                 self._end(operation, SUCCEEDED, None)
         except Exception as error:
-            if not self._stopping:
-                self._fail(operation, kind, _failure(operation, error))
+            self._fail(operation, error)
 
-    def _fail(self, operation: Operation, kind: Kind, failure: OperationFailed) -> None:
+    def _kind(self, operation: Operation) -> Kind:
+        try:
+            return self._kinds[operation.kind]
+        except KeyError:
+            # Begun by another version, and interrupted there.
+            raise OperationFailed(
+                "OperationInterrupted", f"This version of Local Azure does not know the operation '{operation.kind}'."
+            ) from None
+
+    def _fail(self, operation: Operation, error: Exception) -> None:
+        if self._stopping:
+            return
+        failure = _failure(operation, error)
         log.warning(
             "operation %s on %s failed: %s: %s", operation.kind, operation.resource, failure.code, failure.message
         )
-        with self._store.transaction():
-            kind.failed(operation, failure)
-            self._end(operation, FAILED, failure)
+        try:
+            with self._store.transaction():
+                self._kind(operation).failed(operation, failure)
+                self._end(operation, FAILED, failure)
+        except Exception:
+            # It must end all the same: a client polls it.
+            log.exception("the failure of operation %s on %s could not be applied", operation.kind, operation.resource)
+            with self._store.transaction():
+                self._end(operation, FAILED, failure)
 
     def _end(self, operation: Operation, status: str, failure: OperationFailed | None) -> None:
         error = {"code": failure.code, "message": failure.message} if failure else None
         self._store.put_operation(replace(operation, status=status, ended=now(), error=error))
+
+
+def _forced(operation: Operation) -> OperationFailed | None:
+    """The failure that the weather has in store for an operation."""
+    failure = operation.outlook["failure"] if operation.outlook else None
+    return OperationFailed(failure["code"], failure["message"]) if failure else None
 
 
 def _failure(operation: Operation, error: Exception) -> OperationFailed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localazure.arm import body
+from localazure.arm.errors import ArmError
 from localazure.arm.ids import Template
 
 
@@ -56,8 +57,8 @@ class Call:
     template: Template
 
     def json(self) -> dict[str, Any]:
-        """The request's JSON object. Raises ArmError (400, 413) for anything else."""
-        return body.parse(self.raw)
+        """The request's JSON object. Raises ArmError (400, 413, 415) for anything else."""
+        return body.parse(self.raw, self.headers.get("content-type", ""))
 
     @property
     def api_version(self) -> str:
@@ -71,6 +72,9 @@ class Call:
 
 
 Handler = Callable[[Call], Answer]
+
+# Told of every answer and refusal, with the route that gave it: how the tests find out which operations they exercised.
+observers: list[Callable[[Route, Answer], None]] = []
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,31 @@ class Route:
         action = method == "POST" and not last.startswith("{")
         return cls(method, Template(path), Template(above if action else path), handler, open, slow, simplified)
 
+    def answer(self, call: Call) -> Answer:
+        """What the handler answers or refuses (ArmError); observers are told."""
+        try:
+            answer = self.handler(call)
+        except ArmError as refusal:
+            self._tell(Answer(refusal.status))
+            raise
+        self._tell(answer)
+        return answer
+
+    def _tell(self, answer: Answer) -> None:
+        for observe in observers:
+            observe(self, answer)
+
 
 class Table:
-    """The routes of one host, and the audiences that a caller's token may be for there."""
+    """The routes of one host, and the audiences that a caller's token may be for there.
 
-    def __init__(self, routes: Iterable[Route], audiences: Iterable[str] = ()) -> None:
+    Where it is `versioned`, a request has to say an api-version.
+    """
+
+    def __init__(self, routes: Iterable[Route], audiences: Iterable[str] = (), *, versioned: bool = False) -> None:
         self.routes = tuple(routes)
         self.audiences = tuple(audiences)
+        self.versioned = versioned
 
     def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
         """The route for a request, its holes' values, and whether the path is known under another method."""

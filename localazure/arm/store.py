@@ -18,18 +18,26 @@ from localazure.errors import LocalAzureError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS resources (
-    key TEXT PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL, document TEXT NOT NULL, hidden TEXT NOT NULL,
-    created TEXT NOT NULL, sequence INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS resources_by_type ON resources (type, sequence);
-CREATE TABLE IF NOT EXISTS operations (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, resource TEXT NOT NULL, status TEXT NOT NULL,
-    payload TEXT NOT NULL, error TEXT, started TEXT NOT NULL, ended TEXT);
-CREATE INDEX IF NOT EXISTS operations_running ON operations (status, key);
-"""
+# Step N takes a file from schema N-1 to schema N. A step that has been released is never changed: add another.
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE IF NOT EXISTS resources (
+            key TEXT PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL, document TEXT NOT NULL, hidden TEXT NOT NULL,
+            created TEXT NOT NULL, sequence INTEGER NOT NULL)""",
+        "CREATE INDEX IF NOT EXISTS resources_by_type ON resources (type, sequence)",
+        """CREATE TABLE IF NOT EXISTS operations (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, resource TEXT NOT NULL, status TEXT NOT NULL,
+            payload TEXT NOT NULL, error TEXT, started TEXT NOT NULL, ended TEXT)""",
+        "CREATE INDEX IF NOT EXISTS operations_running ON operations (status, key)",
+    ),
+    (
+        "ALTER TABLE operations ADD COLUMN outlook TEXT",
+        # The next place in a list is the highest one plus one: a look at the index's end, not at every resource.
+        "CREATE INDEX resources_by_sequence ON resources (sequence)",
+        "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    ),
+)
+SCHEMA_VERSION = len(_STEPS)
 
 
 class StoreError(LocalAzureError):
@@ -74,7 +82,11 @@ class Resource:
 
 @dataclass(frozen=True)
 class Operation:
-    """A long operation: a row that is `Running` until its work is done, across restarts."""
+    """A long operation: a row that is `Running` until its work is done, across restarts.
+
+    Attributes:
+        outlook: what the weather does to it (`localazure.arm.weather`), decided when it began; None for nothing.
+    """
 
     id: str
     kind: str
@@ -84,6 +96,7 @@ class Operation:
     error: dict[str, Any] | None
     started: str
     ended: str | None
+    outlook: dict[str, Any] | None = None
 
 
 def now() -> str:
@@ -95,24 +108,37 @@ class Store:
     """One connection, one writer. All calls are thread-safe; the steps of one change belong in `transaction()`."""
 
     def __init__(self, path: Path) -> None:
+        """Opens the file, or makes it; a file of an older schema is brought to the present one.
+
+        Raises:
+            StoreError: the file is of a newer schema, and stays as it is; or it is no database, or cannot be written.
+        """
+        self._path = path
         self._lock = threading.RLock()
         self._depth = 0
         self._after: list[Callable[[], None]] = []
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._check_version(path)
-        self._db.executescript(_SCHEMA)
-
-    def _check_version(self, path: Path) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            self._db.close()
+        try:
+            version = _version(path)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            # With the write-ahead log this syncs at each commit: it is on disk when COMMIT returns.
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._bring_up_to_date(version)
+        except sqlite3.Error as error:
             raise StoreError(
-                f"{path} was written by a newer Local Azure (schema {version}; this one reads up to {SCHEMA_VERSION}). "
-                "Update the checkout, or use another state folder with --home."
-            )
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                f"{path} cannot be used: {error}. Free the disk or mend the file; "
+                "`python -m localazure reset` starts again with nothing."
+            ) from None
+
+    def _bring_up_to_date(self, version: int) -> None:
+        # The first step again for schema 1: its version used to be written before its tables were.
+        for done, step in enumerate(_STEPS):
+            if version > 1 and done < version:
+                continue
+            with self.transaction():
+                for statement in step:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={done + 1}")
 
     def close(self) -> None:
         with self._lock:
@@ -120,37 +146,80 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything inside is written, or nothing. Nested use joins the outer one."""
+        """Everything inside is written and on disk afterwards, or nothing is. Nested use joins the outer one.
+
+        Raises:
+            StoreError: the file cannot be written, for want of space for instance.
+        """
         with self._lock:
             if self._depth:
-                self._depth += 1
-                try:
+                with self._nested():
                     yield
-                finally:
-                    self._depth -= 1
                 return
             self._db.execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
                 yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                self._after.clear()
-                raise
-            else:
                 self._db.execute("COMMIT")
+            except BaseException as error:
+                self._after.clear()
+                # Where the disk is full, SQLite has rolled back by itself.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreError(f"{self._path} cannot be written: {error}. Nothing of this was kept.") from error
+                raise
             finally:
                 self._depth = 0
             callbacks, self._after = self._after, []
         for callback in callbacks:
             _run(callback)
 
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        # Whoever catches the error of an inner part must not commit half of it with the rest.
+        mark, level = len(self._after), f"level{self._depth}"
+        self._db.execute(f"SAVEPOINT {level}")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            del self._after[mark:]
+            if self._db.in_transaction:
+                self._db.execute(f"ROLLBACK TO {level}")
+            raise
+        finally:
+            self._depth -= 1
+            if self._db.in_transaction:
+                self._db.execute(f"RELEASE {level}")
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls `callback` once the running transaction is on disk; never, where it is rolled back.
 
-        It runs without the store's lock. What it raises is logged: the transaction stands.
+        It runs without the store's lock; at once, where no transaction runs. What it raises is logged: the transaction
+        stands.
         """
-        self._after.append(callback)
+        with self._lock:
+            if self._depth:
+                self._after.append(callback)
+                return
+        _run(callback)
+
+    # Notes ---------------------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> str | None:
+        """What was noted under a name, or None."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def put_note(self, name: str, value: str | None) -> None:
+        """Keeps something of Local Azure's own that is no resource; None forgets it."""
+        with self._lock:
+            if value is None:
+                self._db.execute("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
 
     # Resources -----------------------------------------------------------------------------------------------
 
@@ -225,7 +294,8 @@ class Store:
         error = None if operation.error is None else _dump(operation.error)
         with self._lock:
             self._db.execute(
-                "INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO operations (id, kind, key, resource, status, payload, error, started, ended, "
+                "outlook) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     operation.id,
                     operation.kind,
@@ -236,13 +306,14 @@ class Store:
                     error,
                     operation.started,
                     operation.ended,
+                    None if operation.outlook is None else _dump(operation.outlook),
                 ),
             )
 
     def _operations(self, where: str, *values: str) -> list[Operation]:
         with self._lock:
             rows = self._db.execute(
-                "SELECT id, kind, resource, status, payload, error, started, ended FROM operations "
+                "SELECT id, kind, resource, status, payload, error, started, ended, outlook FROM operations "
                 f"WHERE {where} ORDER BY started",
                 values,
             ).fetchall()
@@ -256,9 +327,28 @@ class Store:
                 json.loads(row[5]) if row[5] else None,
                 row[6],
                 row[7],
+                json.loads(row[8]) if row[8] else None,
             )
             for row in rows
         ]
+
+
+def _version(path: Path) -> int:
+    """The schema of a file, 0 where there is none. Raises StoreError for a newer one, which is left as it is."""
+    if not path.is_file():
+        return 0
+    # Read-only: opening it for writing could fold the write-ahead log of a newer Local Azure into it.
+    looking = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        (version,) = looking.execute("PRAGMA user_version").fetchone()
+    finally:
+        looking.close()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer Local Azure (schema {version}; this one reads up to {SCHEMA_VERSION}). "
+            "Update the checkout, or use another state folder with --home."
+        )
+    return version
 
 
 def _run(callback: Callable[[], None]) -> None:

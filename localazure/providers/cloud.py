@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from localazure.arm.operations import Operations
 from localazure.arm.store import Store
 from localazure.gateway.identity import developer_id
 from localazure.home import Home
+from localazure.locks import KeyedLocks
 from localazure.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Cloud:
     tokens: TokenIssuer
     fleet: AzuriteFleet
     serving: Serving
+    folders: KeyedLocks = field(default_factory=KeyedLocks)
+    """Who is filling which folder of downloaded content."""
 
     @property
     def caller(self) -> str:

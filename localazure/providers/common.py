@@ -17,6 +17,7 @@ from localazure.arm.operations import FAILED, RUNNING, Family
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource, now
 from localazure.providers.cloud import Cloud
+from localazure.providers.regions import REGIONS
 
 Json = dict[str, Any]
 
@@ -27,14 +28,24 @@ IDENTITY_TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
 def require_subscription(cloud: Cloud, subscription: str) -> None:
-    """Raises ArmError (404) for any but Local Azure's own subscription."""
+    """Raises ArmError (400, 404) for any but Local Azure's own subscription."""
     if subscription.lower() != cloud.settings.subscription_id.lower():
+        if not is_guid(subscription):
+            raise invalid(
+                f"The provided subscription identifier '{subscription}' is malformed or invalid.",
+                "InvalidSubscriptionId",
+            )
         raise ArmError(
             404,
             "SubscriptionNotFound",
             f"The subscription '{subscription}' could not be found. Local Azure has one: "
             f"'{cloud.settings.subscription_id}'.",
         )
+
+
+def is_guid(text: str) -> bool:
+    """Whether a text is a GUID as Azure writes them."""
+    return re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text) is not None
 
 
 def require_group(cloud: Cloud, call: Call) -> Resource:
@@ -113,9 +124,8 @@ def listing(resources: list[Resource]) -> Answer:
 
 
 def page(call: Call, path: str, resources: list[Resource], size: int) -> Answer:
-    """A list cut at `size` (at least 1), with the `nextLink` to go on from."""
-    size = max(size, 1)
-    skip = read.natural(call.query.get("$skip") or "", 0)
+    """A list cut at `size` (at least 1), with the `nextLink` to go on from. Raises ArmError (400) for a bad `$skip`."""
+    skip = read.size(call.query, "$skip", 0, least=0)
     chunk = resources[skip : skip + size]
     answer: Json = {"value": [resource.document for resource in chunk]}
     if skip + size < len(resources):
@@ -132,7 +142,45 @@ def envelope(resource_id: str, resource_type: str, body: Json, **rest: Any) -> J
     document: Json = {"id": resource_id, "name": ids.name(resource_id), "type": resource_type}
     if "location" in body:
         document["location"] = normal_location(read.text(body, "location") or "")
-    return {**document, "tags": read.strings(body, "tags"), **rest}
+    return {**document, "tags": tags(body), **rest}
+
+
+_RESERVED_IN_TAGS = re.compile(r"[<>%&\\?/\x00-\x1f\x7f]")
+
+
+def tags(body: Json) -> dict[str, str]:
+    """The tags of a body.
+
+    Raises:
+        ArmError: 400 beyond ARM's limits: 50 tags, names of 512 characters, values of 256.
+    """
+    sent = read.strings(body, "tags")
+    if len(sent) > 50:
+        raise invalid(
+            "Too many tags on the resource/resource group. "
+            f"Requested tag count - '{len(sent)}'. Maximum number of tags allowed - '50'.",
+            "TooManyTags",
+        )
+    for name, value in sent.items():
+        if not name or len(name) > 512 or len(value) > 256:
+            rule = "a name has 1 to 512 characters, a value at most 256"
+            raise invalid(f"The tag '{name[:80]}' with value '{value[:80]}' is invalid: {rule}.", "InvalidTag")
+        if _RESERVED_IN_TAGS.search(name):
+            raise invalid(
+                f"The tag names '{name}' have reserved characters '<,>,%,&,\\,?,/' or control characters.",
+                "InvalidTagNameCharacters",
+            )
+    if len({name.lower() for name in sent}) < len(sent):
+        raise invalid("Two tags have the same name; ARM compares them without case.", "InvalidTag")
+    return sent
+
+
+def system_data(cloud: Cloud, call: Call, existing: Resource | None) -> Json:
+    """`systemData` of a write: who created the resource stays, who modified it is the caller."""
+    moment = now()
+    fresh = cloud.system_data(call.caller, existing.created if existing else None, moment)
+    before = (existing.document.get("systemData") if existing else None) or {}
+    return {**fresh, **{name: value for name, value in before.items() if name.startswith("created")}}
 
 
 def normal_location(location: str) -> str:
@@ -140,11 +188,20 @@ def normal_location(location: str) -> str:
     return location.replace(" ", "").lower()
 
 
-def require_location(body: Json, existing: Resource | None) -> None:
-    """A tracked resource needs a location, and keeps the one it has. Raises ArmError (400, 409)."""
+def require_location(body: Json, existing: Resource | None, kind: str = "") -> None:
+    """A tracked resource needs a location of Azure's, and keeps the one it has. Raises ArmError (400, 409).
+
+    `kind` is the resource's type, for the refusal's text.
+    """
     sent = read.text(body, "location")
     if not sent:
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
+    if normal_location(sent) not in REGIONS:
+        raise invalid(
+            f"The provided location '{sent}' is not available for resource type '{kind or 'of this request'}'. "
+            f"List of available regions for the resource type is '{','.join(REGIONS)}'.",
+            "LocationNotAvailableForResourceType",
+        )
     has = (existing.document.get("location") if existing else None) or sent
     if normal_location(sent) != normal_location(has):
         raise ArmError(
@@ -320,7 +377,7 @@ class Plain:
         resource_id = canonical(self.cloud, call)
         existing = self.cloud.store.get(resource_id)
         if self.tracked:
-            require_location(body, existing)
+            require_location(body, existing, self.type)
         composed = self.compose(call, body, existing, resource_id)
         created = existing.created if existing else now()
         self.cloud.store.put(Resource(resource_id, self.type, composed.document, composed.hidden, created))
@@ -328,6 +385,7 @@ class Plain:
 
     def delete(self, call: Call) -> Answer:
         """DELETE: 204 where there was nothing."""
+        require_group(self.cloud, call)
         existing = self.cloud.store.get(call.path)
         if existing is None:
             return Answer(204)
@@ -351,6 +409,18 @@ class Plain:
 def defaults(sent: Mapping[str, Any], **filled: Any) -> Json:
     """What was sent, over what Azure fills in; a null that was sent counts as not sent."""
     return {**filled, **{name: value for name, value in sent.items() if value is not None}}
+
+
+def require_type(body: Json, kind: str) -> None:
+    """The `type` that a check of a name is about. Raises ArmError (400) for any but `kind`."""
+    sent = read.text(body, "type", required=True) or ""
+    if sent.lower() != kind.lower():
+        raise invalid(f"'type' is '{sent}'; it must be {kind}.", "ValidationError")
+
+
+def unavailable(reason: str, message: str) -> Json:
+    """The answer of `checkNameAvailability` for a name that cannot be had."""
+    return {"nameAvailable": False, "reason": reason, "message": message}
 
 
 def keep_hidden(existing: Resource | None, **fresh: Any) -> Json:

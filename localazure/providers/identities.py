@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError, invalid
+from localazure.arm.errors import ArmError, invalid, not_emulated
 from localazure.arm.ids import GROUP
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource, now
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import IDENTITY_TYPE, Composed, Plain, check_name, envelope, require_subscription
+from localazure.providers.common import (
+    IDENTITY_TYPE,
+    Composed,
+    Plain,
+    check_name,
+    envelope,
+    is_guid,
+    listing,
+    require_subscription,
+)
+from localazure.providers.filters import Term, read_filter
+from localazure.providers.roles import BUILT_IN_ROLES
 
 IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{identity}"
+AUTHORIZATION = "/providers/Microsoft.Authorization"
 ASSIGNMENT_TYPE = "Microsoft.Authorization/roleAssignments"
-ASSIGNMENTS = "/{scope*}/providers/Microsoft.Authorization/roleAssignments"
+ASSIGNMENTS = "/{scope*}" + AUTHORIZATION + "/roleAssignments"
 ASSIGNMENT = ASSIGNMENTS + "/{assignment}"
-DEFINITION = "/{scope*}/providers/Microsoft.Authorization/roleDefinitions/{definition}"
-
-# Azure's built-in roles that Azure ML endpoints need, by the GUIDs that Azure gives them everywhere.
-BUILT_IN_ROLES = {
-    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
-    "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
-    "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
-    "8311e382-0749-4cb8-b61a-304f252e45ec": "AcrPush",
-    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
-    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
-    "69566ab7-960f-475b-8e7c-b3118f30c6bd": "Storage File Data Privileged Contributor",
-    "f6c7c914-8db3-469d-8ca1-694a8f32e121": "AzureML Data Scientist",
-    "e503ece1-11d0-4e8e-8e2c-7a6c3bf38815": "AzureML Compute Operator",
-    "00482a5a-887f-4fb3-b363-3b7fe8e74483": "Key Vault Administrator",
-    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
-    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
-}
+DEFINITION_TYPE = "Microsoft.Authorization/roleDefinitions"
+DEFINITIONS = AUTHORIZATION + "/roleDefinitions"
+DEFINITION = DEFINITIONS + "/{definition}"
+PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device")
 
 
 class Identities:
@@ -46,13 +45,18 @@ class Identities:
         self._identities = Plain(cloud, IDENTITY_TYPE, IDENTITY, self._compose)
 
     def routes(self) -> list[Route]:
+        recorded = "recorded; nothing is refused for want of a role"
+        partly = "some of the built-in roles; their permissions are not listed"
         return [
             *self._identities.routes(),
-            Route.of("PUT", ASSIGNMENT, self.assign),
+            Route.of("PUT", ASSIGNMENT, self.assign, simplified=recorded),
             Route.of("GET", ASSIGNMENT, self.get),
             Route.of("DELETE", ASSIGNMENT, self.revoke),
             Route.of("GET", ASSIGNMENTS, self.list),
-            Route.of("GET", DEFINITION, self.definition),
+            Route.of("GET", DEFINITIONS, self.definitions, simplified=partly),
+            Route.of("GET", DEFINITION, self.definition, simplified=partly),
+            Route.of("GET", "/{scope*}" + DEFINITIONS, self.definitions, simplified=partly),
+            Route.of("GET", "/{scope*}" + DEFINITION, self.definition, simplified=partly),
         ]
 
     def _compose(self, _call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> Composed:
@@ -60,7 +64,7 @@ class Identities:
             ids.name(resource_id),
             r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
             "identity",
-            "3 to 128 letters, digits, hyphens and underscores",
+            "3 to 128 letters, digits, hyphens and underscores, beginning with a letter or digit",
         )
         before = existing.properties if existing else {}
         properties = {
@@ -70,54 +74,117 @@ class Identities:
         }
         return Composed(envelope(resource_id, IDENTITY_TYPE, body, properties=properties), {})
 
+    # Role assignments ----------------------------------------------------------------------------------------
+
     def assign(self, call: Call) -> Answer:
-        """PUT of a role assignment. A second one that says the same is refused, and so is any change."""
-        scope = "/" + call.params["scope"].strip("/")
-        self._require_scope(scope)
+        """PUT of a role assignment. A second one that says the same is refused, and so is a change of who or what."""
+        scope = self._require_scope(call)
         sent = read.mapping(call.json(), "properties", required=True)
         role = read.text(sent, "roleDefinitionId", "properties", required=True) or ""
-        principal = read.text(sent, "principalId", "properties", required=True) or ""
-        _require_role(role)
+        principal = (read.text(sent, "principalId", "properties", required=True) or "").lower()
         _require_guid(call.params["assignment"], "role assignment ID")
         _require_guid(principal, "principal ID")
-        existing = self._cloud.store.get(call.path)
+        resource_id = f"{scope}{AUTHORIZATION}/roleAssignments/{call.params['assignment'].lower()}"
+        role = self._role_id(role)
+        existing = self._cloud.store.get(resource_id)
         if existing is not None:
-            self._refuse_change(existing, role, principal)
-            return Answer(200, existing.document)
-        self._refuse_twin(scope, role, principal)
-        document = self._document(call, sent, scope)
-        self._cloud.store.put(Resource(document["id"], ASSIGNMENT_TYPE, document))
-        return Answer(201, document)
+            _refuse_change(existing, role, principal)
+        else:
+            self._refuse_twin(scope, role, principal)
+        kind = self._principal_type(sent, principal)
+        properties = self._properties(call, sent, existing) | {
+            "roleDefinitionId": role,
+            "principalId": principal,
+            "principalType": kind,
+            "scope": scope,
+        }
+        document = {"id": resource_id, "name": ids.name(resource_id), "type": ASSIGNMENT_TYPE, "properties": properties}
+        self._cloud.store.put(Resource(resource_id, ASSIGNMENT_TYPE, document))
+        return Answer(200 if existing else 201, document)
 
-    def _document(self, call: Call, sent: dict[str, Any], scope: str) -> dict[str, Any]:
+    def _properties(self, call: Call, sent: dict[str, Any], existing: Resource | None) -> dict[str, Any]:
         moment = now()
         who = str(call.caller.get("oid") or self._cloud.caller)
-        filled = {"principalType": "User", "condition": None, "conditionVersion": None, "description": None, **sent}
-        filled |= {"scope": scope, "createdOn": moment, "updatedOn": moment, "createdBy": who, "updatedBy": who}
-        filled.setdefault("delegatedManagedIdentityResourceId", None)
-        return {"id": call.path, "name": call.params["assignment"], "type": ASSIGNMENT_TYPE, "properties": filled}
+        condition = read.text(sent, "condition", "properties")
+        version = read.choice(sent, "conditionVersion", ("1.0", "2.0"), None, "properties")
+        if condition and not version:
+            raise invalid("'properties.conditionVersion' is required with a condition: 2.0.", "ValidationError")
+        before = existing.properties if existing else {"createdOn": moment, "createdBy": who}
+        return {
+            "condition": condition,
+            "conditionVersion": version,
+            "description": read.text(sent, "description", "properties"),
+            "delegatedManagedIdentityResourceId": read.text(sent, "delegatedManagedIdentityResourceId", "properties"),
+            "createdOn": before["createdOn"],
+            "updatedOn": moment,
+            "createdBy": before["createdBy"],
+            "updatedBy": who,
+        }
 
-    def _require_scope(self, scope: str) -> None:
+    def _require_scope(self, call: Call) -> str:
+        """The scope as its resource is spelled. Raises ArmError for what no role can be assigned on."""
+        scope = "/" + call.params["scope"].strip("/")
         parts = scope.strip("/").split("/")
+        if [part.lower() for part in parts[:2]] == ["providers", "microsoft.management"]:
+            raise not_emulated(f"management groups ({scope})")
         if parts[0].lower() != "subscriptions" or len(parts) < 2:
             raise invalid(
                 f"The scope '{scope}' is none that Local Azure knows: it begins with /subscriptions/…", "InvalidScope"
             )
         require_subscription(self._cloud, parts[1])
-        if len(parts) > 2 and self._cloud.store.get(scope) is None:
+        if len(parts) == 2:
+            return f"/subscriptions/{self._cloud.settings.subscription_id}"
+        found = self._cloud.store.get(scope)
+        if found is None:
             raise ArmError(
                 404, "ResourceNotFound", f"The resource '{scope}' was not found, so no role can be assigned on it."
             )
+        return found.id
 
-    def _refuse_change(self, existing: Resource, role: str, principal: str) -> None:
-        if existing.properties["principalId"] != principal or not ids.same(
-            existing.properties["roleDefinitionId"], role
-        ):
-            raise ArmError(
-                400,
-                "RoleAssignmentUpdateNotPermitted",
-                "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
+    def _role_id(self, role: str) -> str:
+        """The full id of a built-in role. Raises ArmError (400, 404)."""
+        guid = ids.name(role).lower()
+        if not re.fullmatch(rf"(/subscriptions/[^/]+)?{DEFINITIONS}/[^/]+", role, re.IGNORECASE):
+            raise invalid(
+                f"The role definition ID '{role}' is not valid. It is "
+                "/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{GUID}.",
+                "InvalidRoleDefinitionId",
             )
+        _require_guid(guid, "role definition ID")
+        _require_role(guid)
+        return f"/subscriptions/{self._cloud.settings.subscription_id}{DEFINITIONS}/{guid}"
+
+    def _principal_type(self, sent: dict[str, Any], principal: str) -> str:
+        """What kind of principal it is; only Local Azure's own identities are known, others are taken at their word."""
+        claimed = read.choice(sent, "principalType", PRINCIPAL_TYPES, None, "properties")
+        known = principal in self._service_principals()
+        if known and claimed not in (None, "ServicePrincipal"):
+            raise invalid(
+                f"The PrincipalId '{principal.replace('-', '')}' has type 'ServicePrincipal' , which is different from "
+                f"specified PrinciaplType '{claimed}'.",
+                "UnmatchedPrincipalType",
+            )
+        if known or claimed:
+            return claimed or "ServicePrincipal"
+        raise invalid(
+            f"Principal {principal.replace('-', '')} does not exist in the directory {self._cloud.settings.tenant_id}. "
+            "Check that you have the correct principal ID. If you are creating this principal and then immediately "
+            "assigning a role, this error might be related to a replication delay. In this case, set the role "
+            "assignment principalType property to a value, such as ServicePrincipal, User, or Group.  See "
+            "https://aka.ms/docs-principaltype",
+            "PrincipalNotFound",
+        )
+
+    def _service_principals(self) -> set[str]:
+        """The object ids of the managed identities: the caller's, the users' and the system's."""
+        found = {self._cloud.caller.lower()}
+        for each in self._cloud.store.below(f"/subscriptions/{self._cloud.settings.subscription_id}"):
+            if each.type.lower() == IDENTITY_TYPE.lower():
+                found.add(each.properties["principalId"].lower())
+            block = each.document.get("identity") or {}
+            if block.get("principalId"):
+                found.add(str(block["principalId"]).lower())
+        return found
 
     def _refuse_twin(self, scope: str, role: str, principal: str) -> None:
         for other in self._cloud.store.of_type(ASSIGNMENT_TYPE):
@@ -130,12 +197,14 @@ class Identities:
                 raise ArmError(
                     409,
                     "RoleAssignmentExists",
-                    f"The role assignment already exists. The ID of the conflicting role assignment is {other.name}.",
+                    "The role assignment already exists. The ID of the conflicting role assignment is "
+                    f"{other.name.replace('-', '')}.",
                 )
 
     def get(self, call: Call) -> Answer:
         found = self._cloud.store.get(call.path)
         if found is None:
+            self._require_scope(call)
             raise ArmError(
                 404, "RoleAssignmentNotFound", f"The role assignment '{call.params['assignment']}' is not found."
             )
@@ -150,45 +219,80 @@ class Identities:
         return Answer(200, found.document)
 
     def list(self, call: Call) -> Answer:
-        """The assignments on a scope and below it."""
-        scope = "/" + call.params["scope"].strip("/").lower()
-        found = self._cloud.store.of_type(ASSIGNMENT_TYPE)
-        return Answer(
-            200,
-            {
-                "value": [
-                    each.document for each in found if (each.properties["scope"].lower() + "/").startswith(scope + "/")
-                ]
-            },
-        )
+        """The assignments on a scope, above it and below it; with `atScope()` not those below."""
+        scope = ids.key(self._require_scope(call)) + "/"
+        wanted = read_filter(call, frozenset({"principalid", "assignedto", "atscope"}))
+
+        def satisfies(each: Resource, term: Term) -> bool:
+            if term.name == "atscope":
+                return scope.startswith(ids.key(each.properties["scope"]) + "/")
+            principal = each.properties["principalId"]
+            if term.op == "call":
+                return principal == term.value.strip("'").lower()
+            return term.compares(principal)
+
+        def is_near(each: Resource) -> bool:
+            own = ids.key(each.properties["scope"]) + "/"
+            return own.startswith(scope) or scope.startswith(own)
+
+        found = [each for each in self._cloud.store.of_type(ASSIGNMENT_TYPE) if is_near(each)]
+        return listing([each for each in found if wanted.keeps(lambda term, each=each: satisfies(each, term))])
+
+    # Role definitions ----------------------------------------------------------------------------------------
+
+    def definitions(self, call: Call) -> Answer:
+        """The built-in roles; `$filter` by name or type."""
+        if "scope" in call.params:
+            self._require_scope(call)
+        wanted = read_filter(call, frozenset({"rolename", "type", "atscopeandbelow", "atscope"}))
+
+        def satisfies(name: str, term: Term) -> bool:
+            return term.op == "call" or term.compares(name if term.name == "rolename" else "BuiltInRole")
+
+        found = [
+            self._definition(call, guid)
+            for guid, name in BUILT_IN_ROLES.items()
+            if wanted.keeps(lambda term, name=name: satisfies(name, term))
+        ]
+        return Answer(200, {"value": found})
 
     def definition(self, call: Call) -> Answer:
         """GET of a built-in role."""
+        if "scope" in call.params:
+            self._require_scope(call)
         guid = call.params["definition"].lower()
         _require_role(guid)
-        properties = {"roleName": BUILT_IN_ROLES[guid], "type": "BuiltInRole", "assignableScopes": ["/"]}
-        return Answer(
-            200,
-            {
-                "id": call.path,
-                "name": guid,
-                "type": "Microsoft.Authorization/roleDefinitions",
-                "properties": properties,
-            },
+        return Answer(200, self._definition(call, guid))
+
+    def _definition(self, call: Call, guid: str) -> dict[str, Any]:
+        above = f"/subscriptions/{self._cloud.settings.subscription_id}" if "scope" in call.params else ""
+        properties = {
+            "roleName": BUILT_IN_ROLES[guid],
+            "type": "BuiltInRole",
+            "description": "",
+            "assignableScopes": ["/"],
+            "permissions": [],
+        }
+        return {"id": f"{above}{DEFINITIONS}/{guid}", "name": guid, "type": DEFINITION_TYPE, "properties": properties}
+
+
+def _refuse_change(existing: Resource, role: str, principal: str) -> None:
+    held = existing.properties
+    if held["principalId"] != principal or not ids.same(held["roleDefinitionId"], role):
+        raise ArmError(
+            400,
+            "RoleAssignmentUpdateNotPermitted",
+            "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
         )
 
 
 def _require_guid(text: str, what: str) -> None:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        raise invalid(f"The {what} '{text}' is not valid. The {what} must be a GUID.") from None
+    if not is_guid(text):
+        raise invalid(f"The {what} '{text}' is not valid. The {what} must be a GUID.")
 
 
-def _require_role(role: str) -> None:
-    if ids.name(role).lower() not in BUILT_IN_ROLES:
+def _require_role(guid: str) -> None:
+    if guid not in BUILT_IN_ROLES:
         raise ArmError(
-            404,
-            "RoleDefinitionDoesNotExist",
-            f"The specified role definition with ID '{ids.name(role)}' does not exist.",
+            404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{guid}' does not exist."
         )

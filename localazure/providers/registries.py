@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError
-from localazure.arm.ids import GROUP
+from localazure.arm.errors import ArmError, invalid
+from localazure.arm.ids import GROUP, SUBSCRIPTION
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource, now
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import Composed, Plain, check_name, defaults, envelope, identity, keep_hidden, require
+from localazure.providers.common import (
+    Composed,
+    Plain,
+    defaults,
+    envelope,
+    identity,
+    keep_hidden,
+    require,
+    require_subscription,
+    require_type,
+    system_data,
+    unavailable,
+)
 
 TYPE = "Microsoft.ContainerRegistry/registries"
 REGISTRY = GROUP + "/providers/Microsoft.ContainerRegistry/registries/{registry}"
+_PASSWORDS = ("password", "password2")
 
 
 class ContainerRegistries:
@@ -26,29 +42,68 @@ class ContainerRegistries:
         self._registries = Plain(cloud, TYPE, REGISTRY, self._compose)
 
     def routes(self) -> list[Route]:
-        return [*self._registries.routes(), Route.of("POST", REGISTRY + "/listCredentials", self.credentials)]
+        provider = SUBSCRIPTION + "/providers/Microsoft.ContainerRegistry"
+        return [
+            *self._registries.routes(),
+            Route.of("POST", REGISTRY + "/listCredentials", self.credentials),
+            Route.of("POST", REGISTRY + "/regenerateCredential", self.regenerate),
+            Route.of("POST", provider + "/checkNameAvailability", self.check_availability),
+        ]
 
-    def _compose(self, _call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> Composed:
+    def _compose(self, call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> Composed:
         name = ids.name(resource_id)
-        check_name(name, r"[a-zA-Z0-9]{5,50}", "registry", "5 to 50 letters and digits")
-        for other in self._cloud.store.of_type(TYPE):
-            if other.name.lower() == name.lower() and not ids.same(other.id, resource_id):
-                raise ArmError(
-                    409, "AlreadyInUse", f"The registry DNS name {name.lower()}.azurecr.io is already in use."
-                )
-        sku = read.text(read.mapping(body, "sku", required=True), "name", "sku", required=True)
-        properties = defaults(read.mapping(body, "properties"), **_DEFAULTS) | {
+        if not _NAME.fullmatch(name):
+            raise invalid(_invalid_name(name), "InvalidResourceName")
+        self._refuse_taken(name, resource_id)
+        held = read.mapping(body, "sku", required=True)
+        read.text(held, "name", "sku", required=True)
+        sku = read.choice(held, "name", _SKUS, None, "sku") or ""
+        sent = read.mapping(body, "properties")
+        properties = defaults(sent, **_DEFAULTS) | {
+            **_checked(sent, sku, existing),
+            **{part: _merged(part, sent) for part in _PARTS},
             "loginServer": f"{name.lower()}.azurecr.io",
             "creationDate": existing.properties["creationDate"] if existing else now(),
             "provisioningState": "Succeeded",
         }
-        document = envelope(resource_id, TYPE, body, sku={"name": sku, "tier": sku}, properties=properties)
+        data = system_data(self._cloud, call, existing)
+        tier = {"name": sku, "tier": sku}
+        document = envelope(resource_id, TYPE, body, sku=tier, systemData=data, properties=properties)
         if (block := identity(self._cloud, body, existing)) is not None:
             document["identity"] = block
-        return Composed(document, keep_hidden(existing, passwords=[secrets.token_urlsafe(32) for _ in range(2)]))
+        return Composed(document, keep_hidden(existing, passwords=[_password(), _password()]))
+
+    def _refuse_taken(self, name: str, resource_id: str) -> None:
+        for other in self._cloud.store.of_type(TYPE):
+            if other.name.lower() == name.lower() and not ids.same(other.id, resource_id):
+                raise ArmError(
+                    409,
+                    "AlreadyInUse",
+                    f"The registry DNS name {name.lower()}.azurecr.io is already in use. You can check if the name is "
+                    "already claimed using following API: "
+                    "https://docs.microsoft.com/en-us/rest/api/containerregistry/registries/checknameavailability",
+                )
 
     def credentials(self, call: Call) -> Answer:
         """POST listCredentials: refused while the admin user is off."""
+        registry = self._with_admin(call)
+        named = zip(_PASSWORDS, registry.hidden["passwords"], strict=True)
+        return Answer(
+            200, {"username": registry.name, "passwords": [{"name": name, "value": value} for name, value in named]}
+        )
+
+    def regenerate(self, call: Call) -> Answer:
+        """POST regenerateCredential: one of the two passwords is new."""
+        registry = self._with_admin(call)
+        name = read.choice(call.json(), "name", _PASSWORDS, None)
+        if name is None:
+            raise invalid("'name' is required: password or password2.", "ValidationError")
+        passwords = list(registry.hidden["passwords"])
+        passwords[_PASSWORDS.index(name)] = _password()
+        self._cloud.store.put(replace(registry, hidden={**registry.hidden, "passwords": passwords}))
+        return self.credentials(call)
+
+    def _with_admin(self, call: Call) -> Resource:
         registry = require(self._cloud, call)
         if not registry.properties.get("adminUserEnabled"):
             raise ArmError(
@@ -56,12 +111,36 @@ class ContainerRegistries:
                 "UnAuthorizedForCredentialOperations",
                 f"Cannot perform credential operations for {registry.id} as admin user is disabled.",
             )
-        named = zip(("password", "password2"), registry.hidden["passwords"], strict=True)
-        return Answer(
-            200, {"username": registry.name, "passwords": [{"name": name, "value": value} for name, value in named]}
-        )
+        return registry
+
+    def check_availability(self, call: Call) -> Answer:
+        """POST checkNameAvailability."""
+        require_subscription(self._cloud, call.params["subscription"])
+        sent = call.json()
+        name = read.text(sent, "name", required=True) or ""
+        require_type(sent, TYPE)
+        if not _NAME.fullmatch(name):
+            return Answer(200, unavailable("Invalid", _invalid_name(name)))
+        if any(other.name.lower() == name.lower() for other in self._cloud.store.of_type(TYPE)):
+            return Answer(200, unavailable("AlreadyExists", f"The registry {name.lower()} is already in use."))
+        return Answer(200, {"nameAvailable": True})
 
 
+_NAME = re.compile(r"[a-zA-Z0-9]{5,50}")
+_SKUS = ("Basic", "Standard", "Premium")
+_FLAGS = ("adminUserEnabled", "anonymousPullEnabled", "dataEndpointEnabled")
+_CHOICES = {
+    "networkRuleBypassOptions": ("AzureServices", "None"),
+    "publicNetworkAccess": ("Enabled", "Disabled"),
+    "zoneRedundancy": ("Enabled", "Disabled"),
+}
+# What a value needs; an absent pair may be had in any tier (documented limits of the service tiers).
+_NEEDS: Mapping[tuple[str, Any], tuple[str, ...]] = {
+    ("anonymousPullEnabled", True): ("Standard", "Premium"),
+    ("dataEndpointEnabled", True): ("Premium",),
+    ("publicNetworkAccess", "Disabled"): ("Premium",),
+    ("zoneRedundancy", "Enabled"): ("Premium",),
+}
 _DEFAULTS: dict[str, Any] = {
     "adminUserEnabled": False,
     "anonymousPullEnabled": False,
@@ -72,3 +151,51 @@ _DEFAULTS: dict[str, Any] = {
     "publicNetworkAccess": "Enabled",
     "zoneRedundancy": "Disabled",
 }
+_PARTS: dict[str, dict[str, Any]] = {
+    "encryption": {"status": "disabled"},
+    "policies": {
+        "quarantinePolicy": {"status": "disabled"},
+        "trustPolicy": {"type": "Notary", "status": "disabled"},
+        "retentionPolicy": {"days": 7, "status": "disabled"},
+        "exportPolicy": {"status": "enabled"},
+        "azureADAuthenticationAsArmPolicy": {"status": "enabled"},
+    },
+}
+
+
+def _invalid_name(name: str) -> str:
+    return (
+        f"The registry name '{name}' is invalid: resource names may contain alpha numeric characters only and must be "
+        "between 5 and 50 characters."
+    )
+
+
+def _checked(sent: dict[str, Any], sku: str, existing: Resource | None) -> dict[str, Any]:
+    """The values that have rules, in canonical case."""
+    values: dict[str, Any] = {name: read.flag(sent, name, False, "properties") for name in _FLAGS}
+    values |= {name: read.choice(sent, name, known, _DEFAULTS[name], "properties") for name, known in _CHOICES.items()}
+    for name, value in values.items():
+        needed = _NEEDS.get((name, value), _SKUS)
+        if sku not in needed:
+            raise invalid(
+                f"'properties.{name}' is {value}, which a registry of SKU {sku} cannot have; it needs "
+                f"{' or '.join(needed)}.",
+                "InvalidParameter",
+            )
+    if existing is not None and values["zoneRedundancy"] != existing.properties["zoneRedundancy"]:
+        raise invalid("'properties.zoneRedundancy' cannot be changed: create the registry again.", "InvalidParameter")
+    return values
+
+
+def _merged(part: str, sent: dict[str, Any]) -> dict[str, Any]:
+    """A part whose own parts have defaults, each over what Azure fills in."""
+    held = read.mapping(sent, part, "properties")
+    filled = dict(_PARTS[part])
+    for name, value in held.items():
+        default = filled.get(name)
+        filled[name] = {**default, **read.mapping(held, name, part)} if isinstance(default, dict) else value
+    return filled
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(32)

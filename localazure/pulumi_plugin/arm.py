@@ -25,6 +25,7 @@ ARM_RESOURCE = "https://management.azure.com/"
 
 _ENDPOINT = "AZURE_NATIVE_LOCAL_ENDPOINT"
 _WAY_OUT = 'start Local Azure and run: eval "$(python -m localazure env)"'
+_BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _RUNNING_CONFLICT = "AnotherOperationInProgress"
 _FAILED_STATES = frozenset({"failed", "canceled", "cancelled"})
@@ -222,10 +223,17 @@ class Arm:
         """One request, tried again where Azure asks for it."""
         pause = self._waits.retry
         for attempt in range(self._waits.retries + 1):
-            answer = self._once(method, url, query, body)
-            if attempt == self._waits.retries or not _worth_retrying(answer):
-                return answer
-            asked = _asked_pause(answer)
+            last, asked = attempt == self._waits.retries, None
+            try:
+                answer = self._once(method, url, query, body)
+            except ArmError as error:
+                # azcore's client tries broken connections again. One that is refused means that nothing runs.
+                if last or not isinstance(error.__cause__, _BROKEN):
+                    raise
+            else:
+                if last or not _worth_retrying(answer):
+                    return answer
+                asked = _asked_pause(answer)
             self._pause(pause if asked is None else asked)
             pause *= 2
         raise AssertionError("unreachable")

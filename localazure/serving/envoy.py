@@ -205,6 +205,13 @@ class Router:
         _, text = self._ask(self._admin_port, "localhost", f"/stats?filter={pattern}")
         return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
+    def answered(self) -> dict[str, int]:
+        """How many requests the instances of each cluster have answered since Envoy started, mirrored ones included."""
+        ending = ".upstream_rq_completed"
+        # A cluster has further counters under names with more dots.
+        found = self._stats(rf"^cluster\.[^.]*\{ending}$")
+        return {name.removeprefix("cluster.").removesuffix(ending): int(count) for name, count in found.items()}
+
     def requests_in_flight(self, backend: Backend, ports: Iterable[int]) -> int:
         """How many requests these instances have not answered yet."""
         _, text = self._ask(self._admin_port, "localhost", "/clusters?format=json")

@@ -1,5 +1,6 @@
 """Layer: components under Pulumi's mocks; what is registered, in which order, with which options."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +130,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         pulumi.runtime.test(program)()
         return World(monitor.registered)
 
+    # Pulumi takes the thread's loop as it finds it, and `asyncio.run` in an earlier test has left the thread none.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("AZUREML_ENDPOINTS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield run_program
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

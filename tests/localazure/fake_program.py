@@ -19,8 +19,11 @@ class FakeAzure:
     """Echoes requests for one host, knows one storage account, one endpoint and one log."""
 
     def __init__(self, settings: Any, home: Any, tokens: Any, fleet: Any) -> None:
+        from localazure.arm.weather import Weather
+
         self._home = home
         self._fleet = fleet
+        self.weather = Weather(settings.weather)
         self.app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST", "PUT"])])
 
     def start(self, control_port: int) -> None:
@@ -34,7 +37,9 @@ class FakeAzure:
         return self._port if host == HOST else None
 
     def status(self) -> dict[str, Any]:
-        return {"onlineEndpoints": [{"name": "tumor-online", "traffic": {"blue": 90, "green": 10}}], "jobs": []}
+        blue = {"name": "blue", "state": "Succeeded", "instances": [], "requests": 7}
+        endpoint = {"name": "tumor-online", "traffic": {"blue": 90, "green": 10}, "deployments": [blue]}
+        return {"onlineEndpoints": [endpoint], "jobs": []}
 
     def endpoint_keys(self, name: str) -> dict[str, Any]:
         from localazure.errors import UnknownName
@@ -43,8 +48,20 @@ class FakeAzure:
             raise UnknownName(f"There is no online endpoint called {name!r}; there are: tumor-online.")
         return {"primaryKey": "first-key", "secondaryKey": "second-key"}
 
-    def log_file(self, name: str) -> Path | None:
-        return self._home.logs / "blue.log" if name == "blue" else None
+    def logs(self, name: str) -> dict[str, Any]:
+        """A deployment is known while there is a file `blue`, which holds its full name; a job always is."""
+        from localazure.errors import UnknownName
+
+        if name == "job":
+            ended = (self._home.path / "job-has-ended").exists()
+            files = sorted(map(str, (self._home.logs / "job").glob("*.txt")))
+            return {"name": "job", "kind": "job", "files": files, "ended": ended}
+        known = self._home.path / "blue"
+        full = known.read_text() if known.exists() else "blue"
+        if name not in ("blue", full):
+            raise UnknownName(f"Nothing that logs is called {name!r}; there are: {full}, job.")
+        files = [str(self._home.logs / full / f"{each}.log") for each in ("inference-server", "storage-initializer")]
+        return {"name": full, "kind": "deployment", "files": files, "ended": False}
 
     def stop(self) -> None:
         (self._home.path / "stopped").touch()

@@ -1,13 +1,13 @@
-"""Compute clusters: their definition, states and node counts."""
+"""Computes: clusters and their nodes, compute instances that start and stop, attached Kubernetes clusters."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError, invalid, not_emulated, user_error
+from localazure.arm.errors import ArmError, invalid, user_error
 from localazure.arm.operations import Kind
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource, now
@@ -16,13 +16,17 @@ from localazure.providers.common import (
     canonical,
     check_name,
     identity,
-    listing,
     long_headers,
     normal_location,
+    page,
     poll_routes,
     require_location,
+    tags,
     with_state,
 )
+from localazure.providers.ml import compute_types as types
+from localazure.providers.ml import nodes, quota
+from localazure.providers.ml.compute_types import AML_COMPUTE, COMPUTE_INSTANCE, KUBERNETES
 from localazure.providers.ml.names import (
     COMPUTE_FAMILY,
     COMPUTE_TYPE,
@@ -30,49 +34,50 @@ from localazure.providers.ml.names import (
     DELETING,
     FAILED,
     SUCCEEDED,
+    UPDATING,
     WORKSPACE,
     region,
     workspace_of,
 )
 
 COMPUTE = WORKSPACE + "/computes/{compute}"
-# What an in-place update keeps, and the most nodes that Azure gives a cluster without asking its support.
-_FIXED = ("vmSize", "vmPriority")
-_MOST_NODES = 100
-KINDS = (
-    "AKS",
-    "Kubernetes",
-    "AmlCompute",
-    "ComputeInstance",
-    "DataFactory",
-    "VirtualMachine",
-    "HDInsight",
-    "Databricks",
-    "DataLakeAnalytics",
-    "SynapseSpark",
-)
-_IDLE = {"nodeIdleTimeBeforeScaleDown": "PT120S", "minNodeCount": 0}
-_NO_NODES = {f"{state}NodeCount": 0 for state in ("idle", "running", "preparing", "unusable", "leaving", "preempted")}
+# Before it the scale settings are the properties themselves (azure-mgmt-machinelearningservices 1 speaks 2020-08-01).
+_PATCH_IS_NESTED_SINCE = "2021-07-01"
+_NAME = r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9\-]{2,23}"
+_NAME_RULE = "3 to 24 letters, digits and hyphens, beginning with a letter, and not ending in a hyphen and digits"
+_NO_MACHINE = "states only: there is no machine behind it"
+# What an instance must be for an action, and what it is while it runs and afterwards.
+_ACTIONS = {
+    "start": (("Stopped",), "Starting", "Running"),
+    "stop": (("Running",), "Stopping", "Stopped"),
+    "restart": (("Running", "Stopped"), "Restarting", "Running"),
+}
 
 
 class Computes:
-    """`…/workspaces/computes` of type AmlCompute. Nodes are this machine's processes: it rests at its minimum."""
+    """`…/workspaces/computes`. Nodes are this machine's processes: as many are shown as the jobs would have."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         nothing = lambda operation: None  # noqa: E731
         cloud.operations.register("compute.write", Kind(nothing, self._ready, self._failed))
         cloud.operations.register("compute.delete", Kind(nothing, self._gone, self._failed))
+        cloud.operations.register("compute.action", Kind(nothing, self._acted, self._failed))
 
     def routes(self) -> list[Route]:
         return [
             Route.of("PUT", COMPUTE, self.create),
             Route.of("PATCH", COMPUTE, self.patch),
-            Route.of("GET", COMPUTE, lambda call: Answer(200, self._find(call).document)),
+            Route.of("GET", COMPUTE, lambda call: Answer(200, self._shown(self._find(call)))),
             Route.of("DELETE", COMPUTE, self.delete),
             Route.of("GET", COMPUTE.rpartition("/")[0], self.list),
+            Route.of("POST", COMPUTE + "/listNodes", self.list_nodes, simplified="nodes have no addresses"),
             Route.of(
-                "POST", COMPUTE + "/listNodes", lambda call: Answer(200, {"nodes": []} if self._find(call) else {})
+                "POST", COMPUTE + "/listKeys", self.list_keys, simplified="always refused: no compute here has keys"
+            ),
+            *(
+                Route.of("POST", f"{COMPUTE}/{action}", self._action(action), simplified=_NO_MACHINE)
+                for action in _ACTIONS
             ),
             *poll_routes(self._cloud, COMPUTE_FAMILY),
         ]
@@ -86,85 +91,195 @@ class Computes:
             )
         return found
 
+    def _shown(self, compute: Resource) -> dict[str, Any]:
+        if compute.properties["computeType"] == AML_COMPUTE:
+            return nodes.shown(self._cloud, compute)
+        return compute.document
+
     def list(self, call: Call) -> Answer:
-        return listing(self._cloud.store.below(workspace_of(self._cloud, call).id, COMPUTE_TYPE))
+        """The computes of a workspace."""
+        found = self._cloud.store.below(workspace_of(self._cloud, call).id, COMPUTE_TYPE)
+        return page(call, call.path, [replace(each, document=self._shown(each)) for each in found], 100)
+
+    # Write ---------------------------------------------------------------------------------------------------
 
     def create(self, call: Call) -> Answer:
         """PUT: 201 with counts still null, then a cluster at its minimum size."""
-        return self._write(call, call.json())
+        return self._write(call, call.json(), 201)
 
     def patch(self, call: Call) -> Answer:
-        """PATCH: scale settings only, as in Azure."""
-        existing = self._find(call)
-        sent = read.mapping(read.mapping(call.json(), "properties"), "properties", "properties")
+        """PATCH: the scale settings of a cluster, and nothing else."""
+        existing = self._of_type(call, AML_COMPUTE, "be scaled")
+        outer = read.mapping(call.json(), "properties")
+        if "" < call.api_version < _PATCH_IS_NESTED_SINCE:
+            outer = {"properties": outer}
+        sent = read.mapping(outer, "properties", "properties")
+        other = [*(set(call.json()) - {"properties"}), *(set(outer) - {"properties"}), *(set(sent) - {"scaleSettings"})]
+        if other:
+            raise invalid(
+                f"PATCH of a compute changes 'properties.properties.scaleSettings' only, not '{sorted(other)[0]}'; "
+                "PUT the whole compute instead.",
+                "ValidationError",
+            )
         inner = {**existing.properties["properties"], **sent}
-        return self._write(call, {**existing.document, "properties": {**existing.properties, "properties": inner}})
+        body = {**existing.document, "properties": {**existing.properties, "properties": inner}}
+        return self._write(call, body, 200)
 
-    def _write(self, call: Call, body: dict[str, Any]) -> Answer:
+    def _write(self, call: Call, body: dict[str, Any], status: int) -> Answer:
         workspace = workspace_of(self._cloud, call)
         resource_id = canonical(self._cloud, call)
         existing = self._cloud.store.get(resource_id)
-        if existing is not None and existing.state in (CREATING, DELETING):
-            raise ArmError(
-                409,
-                "Conflict",
-                f"The compute '{existing.name}' is in {existing.state} provisioning state; try again when it is done.",
-            )
-        document = self._compose(body, existing, resource_id, workspace)
         if existing is not None:
-            _refuse_change(existing, document["properties"]["properties"])
+            _refuse_busy(existing)
+        check_name(ids.name(resource_id), _NAME, "compute", _NAME_RULE)
+        document = self._compose(call, body, existing, resource_id, workspace)
+        if existing is not None:
+            types.refuse_change(existing, document["properties"])
         self._cloud.store.put(Resource(resource_id, COMPUTE_TYPE, document))
         operation = self._cloud.operations.begin("compute.write", resource_id)
         headers = long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace))
-        return Answer(201, _as_first_answered(document), headers)
+        first = document["properties"]["computeType"] == AML_COMPUTE and status == 201
+        return Answer(status, _as_first_answered(document, existing) if first else document, headers)
 
     def _compose(
-        self, body: dict[str, Any], existing: Resource | None, resource_id: str, workspace: Resource
+        self, call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str, workspace: Resource
     ) -> dict[str, Any]:
-        rule = "3 to 24 letters, digits and hyphens, beginning with a letter, and not ending in a hyphen and digits"
-        check_name(ids.name(resource_id), r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9\-]{2,23}", "compute", rule)
-        body = {"location": region(workspace), **body}
-        require_location(body, existing)
+        body = {"location": region(workspace), **{name: value for name, value in body.items() if value is not None}}
+        require_location(body, existing, COMPUTE_TYPE)
         sent = read.mapping(body, "properties", required=True)
-        kind = read.choice(sent, "computeType", KINDS, None, "properties")
-        if kind is None:
-            raise invalid("'properties.computeType' is required.", "ValidationError")
-        if kind != "AmlCompute":
-            raise not_emulated(f"computes of type {kind}")
         location = normal_location(str(body["location"]))
+        kind = types.compute_type(sent)
+        before = existing.properties if existing else {}
+        inner = self._inner(call, kind, sent, existing, resource_id, location)
         moment = now()
         properties = {
             "computeType": kind,
             "computeLocation": location,
             "description": read.text(sent, "description", "properties"),
-            "disableLocalAuth": read.flag(sent, "disableLocalAuth", False, "properties"),
-            "resourceId": None,
-            "isAttachedCompute": False,
+            # Set for good: the client sends another value than the one it read.
+            "disableLocalAuth": before.get(
+                "disableLocalAuth", read.flag(sent, "disableLocalAuth", False, "properties")
+            ),
+            "resourceId": types.cluster_id(sent) if kind == KUBERNETES else None,
+            "isAttachedCompute": kind == KUBERNETES,
             "provisioningErrors": None,
             "provisioningWarnings": {},
-            "createdOn": existing.properties["createdOn"] if existing else moment,
+            "createdOn": before.get("createdOn") or moment,
             "modifiedOn": moment,
             "provisioningState": CREATING,
-            "properties": _cluster(read.mapping(sent, "properties", "properties"), moment),
+            "properties": inner,
         }
-        document: dict[str, Any] = {
-            "id": resource_id,
-            "name": ids.name(resource_id),
-            "type": COMPUTE_TYPE,
-            "location": location,
-        }
-        document |= {"tags": read.strings(body, "tags"), "properties": properties}
+        document: dict[str, Any] = {"id": resource_id, "name": ids.name(resource_id), "type": COMPUTE_TYPE}
+        document |= {"location": location, "tags": tags(body), "properties": properties}
         if (block := identity(self._cloud, body, existing)) is not None:
             document["identity"] = block
         return document
 
-    def _ready(self, operation: Operation, _outcome: object) -> None:
-        if compute := self._cloud.store.get(operation.resource):
-            self._cloud.store.put(with_state(compute, SUCCEEDED))
+    def _inner(
+        self, call: Call, kind: str, sent: dict[str, Any], existing: Resource | None, resource_id: str, location: str
+    ) -> dict[str, Any]:
+        same_kind = existing is not None and existing.properties["computeType"] == kind
+        before = existing.properties["properties"] if existing is not None and same_kind else {}
+        inner = read.mapping(sent, "properties", "properties")
+        if kind == KUBERNETES:
+            return types.attached(inner, before)
+        size = quota.compute_size(read.text(inner, "vmSize", types.WHERE, required=True) or "", location)
+        if kind == AML_COMPUTE:
+            made = types.cluster(inner, before)
+            least = made["scaleSettings"]["minNodeCount"]
+            quota.require_nodes(self._cloud, size, made["vmPriority"], least, location, resource_id)
+            return made
+        if existing is None:
+            self._refuse_taken(resource_id, location)
+        quota.require_nodes(self._cloud, size, "Dedicated", 1, location, resource_id)
+        who = {
+            "userName": "Local Azure",
+            "userOrgId": self._cloud.settings.tenant_id,
+            "userId": str(call.caller.get("oid") or self._cloud.caller),
+        }
+        return types.instance(inner, who, before)
 
-    def _failed(self, operation: Operation, _failure: object) -> None:
+    def _refuse_taken(self, resource_id: str, location: str) -> None:
+        # A compute instance has a host name of its own, so its name is the region's, not the workspace's.
+        for other in self._cloud.store.of_type(COMPUTE_TYPE):
+            taken = ids.name(resource_id).lower() == other.name.lower() and other.document["location"] == location
+            if taken and other.properties["computeType"] == COMPUTE_INSTANCE:
+                raise user_error(
+                    409,
+                    f"The compute instance name '{ids.name(resource_id)}' is taken in {location}; the name of a "
+                    "compute instance is unique in its region. Choose another.",
+                )
+
+    def _ready(self, operation: Operation, _outcome: object) -> None:
+        compute = self._cloud.store.get(operation.resource)
+        if compute is None:
+            return
+        inner = compute.properties["properties"]
+        if compute.properties["computeType"] == COMPUTE_INSTANCE and inner["state"] == "Creating":
+            done = {**inner["lastOperation"], "operationStatus": "Succeeded"}
+            compute = compute.with_properties(properties={**inner, "state": "Running", "lastOperation": done})
+        self._cloud.store.put(with_state(compute, SUCCEEDED))
+
+    def _failed(self, operation: Operation, failure: Any) -> None:
         if compute := self._cloud.store.get(operation.resource):
-            self._cloud.store.put(with_state(compute, FAILED))
+            errors = [{"error": {"code": failure.code, "message": failure.message}}]
+            self._cloud.store.put(with_state(compute.with_properties(provisioningErrors=errors), FAILED))
+
+    # Start, stop, restart ------------------------------------------------------------------------------------
+
+    def _action(self, name: str) -> Any:
+        """The handler of POST start, stop or restart."""
+        return lambda call: self._act(call, name)
+
+    def _act(self, call: Call, name: str) -> Answer:
+        workspace = workspace_of(self._cloud, call)
+        found = self._of_type(call, COMPUTE_INSTANCE, f"be {name}{'p' if name == 'stop' else ''}ed")
+        _refuse_busy(found)
+        wanted, under_way, _ = _ACTIONS[name]
+        inner = found.properties["properties"]
+        if inner["state"] not in wanted:
+            raise user_error(
+                400,
+                f"The compute instance '{found.name}' is {inner['state']}; to {name} it, it must be "
+                f"{' or '.join(wanted)}.",
+            )
+        last = types.last_operation(name.capitalize(), "InProgress")
+        changed = found.with_properties(properties={**inner, "state": under_way, "lastOperation": last})
+        self._cloud.store.put(with_state(changed, UPDATING))
+        operation = self._cloud.operations.begin("compute.action", found.id, {"action": name})
+        return Answer(202, headers=long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace)))
+
+    def _acted(self, operation: Operation, _outcome: object) -> None:
+        if compute := self._cloud.store.get(operation.resource):
+            inner = compute.properties["properties"]
+            done = {**inner["lastOperation"], "operationStatus": "Succeeded"}
+            state = _ACTIONS[operation.payload["action"]][2]
+            changed = compute.with_properties(properties={**inner, "state": state, "lastOperation": done})
+            self._cloud.store.put(with_state(changed, SUCCEEDED))
+
+    # Look-ups ------------------------------------------------------------------------------------------------
+
+    def _of_type(self, call: Call, kind: str, what: str) -> Resource:
+        found = self._find(call)
+        if found.properties["computeType"] != kind:
+            raise user_error(
+                400,
+                f"The compute '{found.name}' is of type {found.properties['computeType']}; only computes of type "
+                f"{kind} can {what}.",
+            )
+        return found
+
+    def list_nodes(self, call: Call) -> Answer:
+        """POST listNodes: each node's state, and the job that it works for."""
+        found = self._of_type(call, AML_COMPUTE, "list nodes")
+        return Answer(200, {"nodes": [node.document() for node in nodes.of(self._cloud, found)]})
+
+    def list_keys(self, call: Call) -> Answer:
+        """POST listKeys: only computes that Local Azure does not emulate have keys."""
+        found = self._find(call)
+        raise user_error(400, f"The compute '{found.name}' of type {found.properties['computeType']} has no keys.")
+
+    # Delete --------------------------------------------------------------------------------------------------
 
     def delete(self, call: Call) -> Answer:
         """DELETE: `underlyingResourceAction` has to be said, as in Azure."""
@@ -177,8 +292,14 @@ class Computes:
         found = self._cloud.store.get(call.path)
         if found is None:
             return Answer(204)
-        if action == "Detach":
-            raise user_error(400, f"The compute '{found.name}' is an AmlCompute; it can be deleted, not detached.")
+        _refuse_busy(found)
+        wanted = "Detach" if found.properties["isAttachedCompute"] else "Delete"
+        if action != wanted:
+            raise user_error(
+                400,
+                f"The compute '{found.name}' of type {found.properties['computeType']} cannot be removed with "
+                f"underlyingResourceAction={action}; use {wanted}.",
+            )
         self._cloud.store.put(with_state(found, DELETING))
         operation = self._cloud.operations.begin("compute.delete", found.id)
         return Answer(202, headers=long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace)))
@@ -187,69 +308,25 @@ class Computes:
         self._cloud.store.delete(operation.resource)
 
 
-def _cluster(sent: dict[str, Any], moment: str) -> dict[str, Any]:
-    where = "properties.properties"
-    size = read.text(sent, "vmSize", where, required=True) or ""
-    if not re.fullmatch(r"(?i)(standard|basic)_\w+", size):
-        raise user_error(400, f"The VM size '{size}' is not a size of Azure's: they look like Standard_DS3_v2.")
-    scale = {**_IDLE, **read.mapping(sent, "scaleSettings", where)}
-    most = read.integer(scale, "maxNodeCount", -1, f"{where}.scaleSettings", least=0, most=_MOST_NODES)
-    least = read.integer(scale, "minNodeCount", 0, f"{where}.scaleSettings", least=0)
-    if most < 0:
-        raise invalid(f"'{where}.scaleSettings.maxNodeCount' is required.", "ValidationError")
-    if least > most:
-        raise invalid(
-            f"'{where}.scaleSettings.minNodeCount' is {least}, more than maxNodeCount, which is {most}.",
-            "ValidationError",
+def _refuse_busy(compute: Resource) -> None:
+    if compute.state in (CREATING, UPDATING, DELETING):
+        raise ArmError(
+            409,
+            "Conflict",
+            f"The compute '{compute.name}' is in {compute.state} provisioning state; try again when it is done.",
         )
-    read.seconds(str(scale["nodeIdleTimeBeforeScaleDown"]), f"{where}.scaleSettings.nodeIdleTimeBeforeScaleDown")
-    return {
-        "vmSize": size,
-        "vmPriority": read.choice(sent, "vmPriority", ("Dedicated", "LowPriority"), "Dedicated", where),
-        "osType": read.choice(sent, "osType", ("Linux", "Windows"), "Linux", where),
-        "scaleSettings": {**scale, "maxNodeCount": most, "minNodeCount": least},
-        "subnet": sent.get("subnet"),
-        "isolatedNetwork": sent.get("isolatedNetwork"),
-        "enableNodePublicIp": read.flag(sent, "enableNodePublicIp", True, where),
-        "remoteLoginPortPublicAccess": sent.get("remoteLoginPortPublicAccess") or "NotSpecified",
-        "virtualMachineImage": sent.get("virtualMachineImage"),
-        "userAccountCredentials": _login(read.mapping(sent, "userAccountCredentials", where)),
-        "currentNodeCount": least,
-        "targetNodeCount": least,
-        "nodeStateCounts": {**_NO_NODES, "idleNodeCount": least},
-        "allocationState": "Steady",
-        "allocationStateTransitionTime": moment,
-        "errors": None,
-        "propertyBag": {},
-    }
 
 
-def _refuse_change(existing: Resource, wanted: dict[str, Any]) -> None:
-    before = existing.properties["properties"]
-    for name in _FIXED:
-        if before[name].lower() != wanted[name].lower():
-            raise user_error(
-                400,
-                f"The compute '{existing.name}' has {name} {before[name]}, which cannot become {wanted[name]}: "
-                "delete the cluster and create it again.",
-            )
-
-
-def _login(sent: dict[str, Any]) -> dict[str, Any] | None:
-    if not sent:
-        return None
-    return {
-        "adminUserName": sent.get("adminUserName"),
-        "adminUserPassword": None,
-        "adminUserSshPublicKey": sent.get("adminUserSshPublicKey"),
-    }
-
-
-def _as_first_answered(document: dict[str, Any]) -> dict[str, Any]:
-    # The live service's 201: counts not known yet, no computeLocation, no tags, the size in capitals.
+def _as_first_answered(document: dict[str, Any], existing: Resource | None) -> dict[str, Any]:
+    # The live service's 201: counts not known yet, no computeLocation, no tags, the size in capitals, no login; for an
+    # update the id of the pool behind it, which no GET shows.
     nulls = dict.fromkeys(
         ("currentNodeCount", "targetNodeCount", "nodeStateCounts", "allocationState", "allocationStateTransitionTime")
     )
     outer = {name: value for name, value in document["properties"].items() if name != "computeLocation"}
     inner = {**outer["properties"], **nulls, "vmSize": outer["properties"]["vmSize"].upper()}
-    return {**document, "tags": None, "properties": {**outer, "provisioningWarnings": None, "properties": inner}}
+    inner.pop("userAccountCredentials")
+    pool = document["id"].replace("Microsoft.MachineLearningServices", "Microsoft.BatchAI")
+    outer |= {"provisioningWarnings": None, "properties": inner}
+    outer["resourceId"] = pool.replace("/computes/", "/clusters/") if existing else None
+    return {**document, "tags": None, "properties": outer}

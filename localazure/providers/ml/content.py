@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
-import threading
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from localazure.arm import ids
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource
+from localazure.errors import LocalAzureError
+from localazure.gateway import hosts
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
+from localazure.providers.ml.asset_kinds import flavors_of
 from localazure.providers.ml.names import DATASTORE_TYPE, guid
 
+log = logging.getLogger(__name__)
+
 _DATASTORE = re.compile(r"azureml://(?:.*/workspaces/[^/]+/)?datastores/([^/]+)/paths/(.*)", re.IGNORECASE)
-_BLOB_HOST = re.compile(r"([a-z0-9]{3,24})\.blob\.core\.windows\.net")
-_locks: dict[Path, threading.Lock] = {}
-_locks_guard = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,24 @@ def locate(cloud: Cloud, workspace: Resource, uri: str) -> Place:
     """
     if named := _DATASTORE.fullmatch(uri):
         return _in_datastore(cloud, workspace, named.group(1), unquote(named.group(2)))
-    parts = urlsplit(uri)
-    host = _BLOB_HOST.fullmatch((parts.hostname or "").lower())
-    if parts.scheme not in ("https", "wasbs") or host is None:
+    scheme, host, blob = _split(uri)
+    account = hosts.storage_account(hosts.fold(host))
+    if scheme not in ("https", "wasbs") or account is None:
         raise OperationFailed(
             "BadArgument",
             f"Local Azure cannot read '{uri}': it reads datastore paths and blobs of its own storage accounts.",
         )
-    container, _, path = unquote(parts.path).lstrip("/").partition("/")
-    return Place(_account(cloud, host.group(1), uri), container, path.strip("/"))
+    container, _, path = blob.lstrip("/").partition("/")
+    return Place(_account(cloud, account, uri), container, path.strip("/"))
+
+
+def _split(uri: str) -> tuple[str, str, str]:
+    """Scheme, host and decoded path of a URI; nothing of any of them where it is none."""
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme, parts.hostname or "", unquote(parts.path)
+    except ValueError:  # such as `https://[`
+        return "", "", ""
 
 
 def _in_datastore(cloud: Cloud, workspace: Resource, name: str, path: str) -> Place:
@@ -80,7 +93,7 @@ def fetch(cloud: Cloud, place: Place, folder: Path) -> None:
     Raises:
         OperationFailed: `ResourceNotFound` where nothing lies at the place.
     """
-    with _lock(folder):
+    with cloud.folders.hold(folder):
         if folder.is_dir():
             return
         draft = folder.with_name(folder.name + ".part")
@@ -94,11 +107,6 @@ def fetch(cloud: Cloud, place: Place, folder: Path) -> None:
                 f"'{place.account.name}'.",
             )
         draft.rename(folder)
-
-
-def _lock(folder: Path) -> threading.Lock:
-    with _locks_guard:
-        return _locks.setdefault(folder, threading.Lock())
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def model_files(cloud: Cloud, workspace: Resource, model: Resource) -> ModelFile
     root = cloud.assets("azureml-models", guid(workspace), _hash(uri), ids.name(ids.parent(model.id)), model.name)
     last = place.path.rpartition("/")[2] or "model"
     inner = root / last
-    with _lock(root):
+    with cloud.folders.hold(root):
         if not root.is_dir():
             _fetch_model(cloud, place, root, last)
     return ModelFiles(root, inner)
@@ -140,6 +148,25 @@ def _fetch_model(cloud: Cloud, place: Place, root: Path, last: str) -> None:
     draft.rename(root)
 
 
+def model_flavors(cloud: Cloud, workspace: Resource, uri: str) -> dict[str, Any] | None:
+    """The flavors that the `MLmodel` file of an MLflow model names; None where it cannot be had."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        place = locate(cloud, workspace, uri)
+        file = "/".join(part for part in (place.path, "MLmodel") if part)
+        blobs = storage.open_blobs(cloud, place.account)
+        if file not in blobs.list(place.container, file):
+            return None
+        with TemporaryDirectory() as folder:
+            (found,) = blobs.download_prefix(place.container, file, Path(folder))
+            return flavors_of(found.read_text(encoding="utf-8"))
+    except (OperationFailed, LocalAzureError, AzureError, OSError, ValueError) as error:
+        # A model may be registered before its files are there; then it says of itself what the client says.
+        log.info("the flavors of %s cannot be read: %s", uri, error)
+        return None
+
+
 def code_folder(cloud: Cloud, workspace: Resource, code: Resource) -> Path:
     """A registered code version on disk: the folder that holds the scoring script."""
     uri = code.properties["codeUri"]
@@ -150,9 +177,10 @@ def code_folder(cloud: Cloud, workspace: Resource, code: Resource) -> Path:
 
 
 def forget_content(cloud: Cloud, workspace: Resource) -> None:
-    """Removes the models and code of a workspace that is gone."""
+    """Removes the models, the code and the jobs' folders of a workspace that is gone."""
     for kind in ("azureml-models", "code"):
         shutil.rmtree(cloud.assets(kind, guid(workspace)), ignore_errors=True)
+    shutil.rmtree(cloud.home.jobs / guid(workspace), ignore_errors=True)
 
 
 def _hash(uri: str) -> str:

@@ -1,86 +1,102 @@
-"""What online and batch endpoints share: names, one write at a time, and the state that a client sees meanwhile."""
+"""What online and batch endpoints share: one write at a time, what is asked for in force when the operation is done."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import conflict, inference_refusal, user_error
-from localazure.arm.routes import Call
-from localazure.arm.store import Resource
+from localazure.arm.errors import resource_not_found, user_error
+from localazure.arm.operations import Family, Kind
+from localazure.arm.routes import Answer, Call, Route
+from localazure.arm.store import Operation, Resource, now
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import check_name, normal_location
+from localazure.providers.common import canonical, envelope, long_headers, require_location, with_state
+from localazure.providers.ml import endpoint_lists, endpoint_rules
 from localazure.providers.ml.names import (
+    BATCH_DEPLOYMENT_FAMILY,
+    BATCH_DEPLOYMENT_TYPE,
+    BATCH_ENDPOINT_FAMILY,
     BATCH_ENDPOINT_TYPE,
-    CREATING,
     DELETING,
-    ENDPOINT_NAME,
-    ENDPOINT_NAME_RULE,
     FAILED,
+    ONLINE_DEPLOYMENT_FAMILY,
+    ONLINE_DEPLOYMENT_TYPE,
+    ONLINE_ENDPOINT_FAMILY,
     ONLINE_ENDPOINT_TYPE,
     SUCCEEDED,
     UPDATING,
+    WORKSPACE,
+    front_end_system_data,
+    guid,
     region,
-    workspace_above,
     workspace_of,
 )
 
-ENDPOINTS_PER_REGION = 100
-DEPLOYMENTS_PER_ENDPOINT = 20
-BUSY = (CREATING, UPDATING, DELETING)
+Json = dict[str, Any]
 
 
-def check_new_endpoint(cloud: Cloud, resource_id: str, location: str) -> None:
-    """Refuses a region that is not the workspace's, and a name that is none or that an endpoint has, online or batch.
+@dataclass(frozen=True)
+class Sort:
+    """One of the two sorts of endpoints.
 
-    Source: https://learn.microsoft.com/azure/machine-learning/concept-endpoints-online and how-to-manage-quotas.
+    Attributes:
+        word: `online` or `batch`, which the names of its operations begin with.
+        collection: the segment of its path.
+        type: ARM type of the endpoints; `deployment_type` that of their deployments.
+        family: how the endpoints' long operations look; `deployment_family` those of their deployments.
+        shows_poll: whether the documents carry the address of their last operation.
+        simplified: how a PUT of an endpoint falls short of Azure's; `deployment_simplified` that of a deployment.
     """
-    name = ids.name(resource_id)
-    check_name(name, ENDPOINT_NAME, "endpoint", ENDPOINT_NAME_RULE)
-    _check_region(workspace_above(cloud, resource_id), name, location)
-    others = cloud.store.of_type(ONLINE_ENDPOINT_TYPE) + cloud.store.of_type(BATCH_ENDPOINT_TYPE)
-    others = [each for each in others if not ids.same(each.id, resource_id)]
-    for taken in (each for each in others if each.name.lower() == name.lower()):
-        # Azure allows one in each region. Here a deployment's processes and files go by the endpoint's name.
-        raise user_error(
-            409,
-            f"There is already an endpoint with this name: '{name}' is taken in region "
-            f"'{taken.document['location']}'. Choose another.",
-        )
-    here = [each for each in others if each.document["location"] == normal_location(location)]
-    if len(here) >= ENDPOINTS_PER_REGION:
-        raise user_error(
-            400,
-            f"The subscription has {len(here)} endpoints in region '{location}'; the limit is {ENDPOINTS_PER_REGION}.",
-        )
+
+    word: str
+    collection: str
+    type: str
+    deployment_type: str
+    family: Family
+    deployment_family: Family
+    shows_poll: bool
+    simplified: str = ""
+    deployment_simplified: str = ""
+
+    @property
+    def path(self) -> str:
+        """The route template of an endpoint."""
+        return f"{WORKSPACE}/{self.collection}/{{endpoint}}"
+
+    @property
+    def deployment_path(self) -> str:
+        """The route template of a deployment."""
+        return self.path + "/deployments/{deployment}"
 
 
-def _check_region(workspace: Resource, name: str, location: str) -> None:
-    if normal_location(location) != region(workspace):
-        raise user_error(
-            400,
-            f"The endpoint '{name}' is in location '{location}', but its workspace '{workspace.name}' is in "
-            f"'{region(workspace)}': they must be in the same.",
-        )
-
-
-def code_configuration(sent: dict[str, Any]) -> dict[str, Any] | None:
-    """A deployment's code and its scoring script, which lies below it. Raises ArmError (400)."""
-    where = "properties.codeConfiguration"
-    code = read.mapping(sent, "codeConfiguration", "properties")
-    if not code:
-        return None
-    script = read.text(code, "scoringScript", where, required=True) or ""
-    path = PurePosixPath(script)
-    if not path.name or path.is_absolute() or ".." in path.parts:
-        raise user_error(400, f"'{where}.scoringScript' is '{script}'; it must be a path below the code's folder.")
-    return {"codeId": read.text(code, "codeId", where, required=True), "scoringScript": script}
+ONLINE = Sort(
+    "online",
+    "onlineEndpoints",
+    ONLINE_ENDPOINT_TYPE,
+    ONLINE_DEPLOYMENT_TYPE,
+    ONLINE_ENDPOINT_FAMILY,
+    ONLINE_DEPLOYMENT_FAMILY,
+    shows_poll=True,
+    simplified="managed only; public network access is recorded and not enforced",
+    deployment_simplified="managed only; probes, egress, data collection and Application Insights are recorded only",
+)
+BATCH = Sort(
+    "batch",
+    "batchEndpoints",
+    BATCH_ENDPOINT_TYPE,
+    BATCH_DEPLOYMENT_TYPE,
+    BATCH_ENDPOINT_FAMILY,
+    BATCH_DEPLOYMENT_FAMILY,
+    shows_poll=False,
+    deployment_simplified="models only, no pipeline components",
+)
 
 
 def endpoint_of(cloud: Cloud, call: Call, collection: str) -> Resource:
-    """The endpoint of a request. Raises ArmError (404)."""
+    """The endpoint of a request to the front end's own host. Raises ArmError (404)."""
     workspace = workspace_of(cloud, call)
     found = cloud.store.get(f"{workspace.id}/{collection}/{call.params['endpoint']}")
     if found is None:
@@ -89,57 +105,165 @@ def endpoint_of(cloud: Cloud, call: Call, collection: str) -> Resource:
     return found
 
 
-def deployment_of(cloud: Cloud, call: Call, endpoint: Resource) -> Resource:
-    """The deployment of a request. Raises ArmError (404)."""
-    found = cloud.store.get(f"{endpoint.id}/deployments/{call.params['deployment']}")
-    if found is None:
-        detail = (
-            "DeploymentNotFound",
-            f"Deployment {call.params['deployment']} not found in endpoint {endpoint.name}.",
-        )
-        raise user_error(404, "The specified resource was not found.", detail)
-    return found
-
-
-def shown(cloud: Cloud, endpoint: Resource) -> dict[str, Any]:
-    """What a GET answers: an endpoint is `Updating` while one of its deployments is."""
+def shown(cloud: Cloud, endpoint: Resource) -> Json:
+    """What a GET answers: an endpoint is `Updating` while it or one of its deployments is being written."""
     if endpoint.state == SUCCEEDED and cloud.store.running(endpoint.id):
         return endpoint.with_properties(provisioningState=UPDATING).document
     return endpoint.document
 
 
-def refuse_busy(cloud: Cloud, endpoint: Resource, what: str) -> None:
-    """One write at a time on an endpoint and all of its deployments. Raises ArmError (409)."""
-    state = endpoint.state
-    if state in BUSY or cloud.store.running(endpoint.id):
-        raise conflict(
-            f"Cannot {what} in endpoint {endpoint.name} because it is in "
-            f"{state if state in BUSY else UPDATING} provisioning state."
+def inference_host(endpoint: Resource) -> str:
+    """The host name that an endpoint answers requests at."""
+    return f"{endpoint.name}.{endpoint.document['location']}.inference.ml.azure.com".lower()
+
+
+class Endpoints(ABC):
+    """PUT, PATCH, GET, list and DELETE of one sort of endpoints.
+
+    A PUT's answer shows what was in force before it (traffic, the default deployment); the rest is stored at once. What
+    comes into force travels in the operation, and is put in its place by `_in_force` when the work is done.
+    """
+
+    def __init__(self, cloud: Cloud, sort: Sort) -> None:
+        self._cloud = cloud
+        self._sort = sort
+        write = Kind(self._work, self._settle, self._failed)
+        cloud.operations.register(f"{sort.word}.endpoint.write", write)
+        cloud.operations.register(f"{sort.word}.endpoint.delete", Kind(self._take_down, self._gone, self._failed))
+
+    def routes(self) -> list[Route]:
+        path = self._sort.path
+        return [
+            Route.of("PUT", path, self.create, simplified=self._sort.simplified),
+            Route.of("PATCH", path, self.patch),
+            Route.of("GET", path, lambda call: Answer(200, shown(self._cloud, self._find(call)))),
+            Route.of("DELETE", path, self.delete),
+            Route.of("GET", path.rpartition("/")[0], self.list),
+        ]
+
+    # What each sort says ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _compose(self, call: Call, body: Json, existing: Resource | None, resource_id: str) -> Json:
+        """`properties`, and what else stands beside them. Raises ArmError to refuse."""
+
+    @abstractmethod
+    def _desired(self, body: Json, resource_id: str) -> Json:
+        """What comes into force when the operation is done. Raises ArmError to refuse."""
+
+    @abstractmethod
+    def _in_force(self, endpoint: Resource, desired: Mapping[str, Any]) -> Json:
+        """The properties that the end of the operation changes."""
+
+    def _hidden(self, body: Json, existing: Resource | None) -> Json:
+        """What is kept beside the document."""
+        return existing.hidden if existing else {"created": False}
+
+    @abstractmethod
+    def _work(self, operation: Operation) -> None:
+        """Puts what is desired in force, ahead of the store."""
+
+    @abstractmethod
+    def _ended(self, endpoint_id: str) -> None:
+        """Called in the transaction that ends an operation, however it ends."""
+
+    @abstractmethod
+    def _take_down(self, operation: Operation) -> None:
+        """Ends what an endpoint runs."""
+
+    # Read ------------------------------------------------------------------------------------------------------
+
+    def _find(self, call: Call) -> Resource:
+        workspace = workspace_of(self._cloud, call)
+        path = f"{workspace.id}/{self._sort.collection}/{call.params['endpoint']}"
+        found = self._cloud.store.get(path)
+        if found is None:
+            raise resource_not_found(path)
+        return found
+
+    def list(self, call: Call) -> Answer:
+        """The endpoints of a workspace."""
+        found = self._cloud.store.below(workspace_of(self._cloud, call).id, self._sort.type)
+        return endpoint_lists.endpoints(call, [replace(each, document=shown(self._cloud, each)) for each in found])
+
+    # Write -----------------------------------------------------------------------------------------------------
+
+    def create(self, call: Call) -> Answer:
+        """PUT: 201 always, for an update too."""
+        document, operation = self._write(call, call.json())
+        return Answer(201, document, self._headers(call, operation, document["id"]))
+
+    def patch(self, call: Call) -> Answer:
+        """PATCH: tags and identity; what requests meet cannot be patched."""
+        existing = self._find(call)
+        sent = endpoint_rules.patched(call.json(), "tags", "identity")
+        _document, operation = self._write(call, {**existing.document, **sent})
+        return Answer(202, headers=self._headers(call, operation))
+
+    def _headers(self, call: Call, operation: Operation, resource: str = "") -> dict[str, str]:
+        place = region(workspace_of(self._cloud, call))
+        return long_headers(self._cloud, call, self._sort.family, operation, place, resource=resource)
+
+    def _begin(self, call: Call, kind: str, resource_id: str, payload: Mapping[str, Any] | None = None) -> Operation:
+        prefix = f"{self._sort.family.prefix}:{guid(workspace_of(self._cloud, call))}"
+        return self._cloud.operations.begin(f"{self._sort.word}.endpoint.{kind}", resource_id, payload, prefix=prefix)
+
+    def _write(self, call: Call, body: Json) -> tuple[Json, Operation]:
+        workspace_of(self._cloud, call)
+        resource_id = canonical(self._cloud, call)
+        existing = self._cloud.store.get(resource_id)
+        require_location(body, existing)
+        if existing is None:
+            endpoint_rules.check_new_endpoint(self._cloud, resource_id, str(body["location"]))
+        else:
+            endpoint_rules.refuse_broken_endpoint(existing)
+            endpoint_rules.refuse_busy(self._cloud, existing, f"update endpoint {existing.name}")
+        moment = now()
+        data = self._cloud.system_data(call.caller, existing.created if existing else None, moment)
+        parts = self._compose(call, body, existing, resource_id)
+        document = envelope(
+            resource_id, self._sort.type, body, systemData=front_end_system_data(existing, data), **parts
         )
+        hidden = self._hidden(body, existing)
+        operation = self._begin(call, "write", resource_id, self._desired(body, resource_id))
+        if self._sort.shows_poll:
+            poll = self._headers(call, operation)["Azure-AsyncOperation"]
+            document["properties"]["properties"]["AzureAsyncOperationUri"] = poll
+        created = existing.created if existing else moment
+        self._cloud.store.put(Resource(resource_id, self._sort.type, document, hidden, created))
+        return document, operation
+
+    def _settle(self, operation: Operation, _outcome: object) -> None:
+        endpoint = self._cloud.store.get(operation.resource)
+        if endpoint is not None:
+            changed = endpoint.with_properties(
+                provisioningState=SUCCEEDED, **self._in_force(endpoint, operation.payload)
+            )
+            self._cloud.store.put(replace(changed, hidden={**endpoint.hidden, "created": True}))
+        self._ended(operation.resource)
+
+    def _failed(self, operation: Operation, _failure: object) -> None:
+        if endpoint := self._cloud.store.get(operation.resource):
+            self._cloud.store.put(with_state(endpoint, FAILED))
+        self._ended(operation.resource)
+
+    # Delete ----------------------------------------------------------------------------------------------------
+
+    def delete(self, call: Call) -> Answer:
+        """DELETE: takes the deployments with it, whatever goes to them. 204 where there was nothing."""
+        workspace_of(self._cloud, call)
+        endpoint = self._cloud.store.get(call.path)
+        if endpoint is None:
+            return Answer(204)
+        endpoint_rules.refuse_busy(self._cloud, endpoint, f"delete endpoint {endpoint.name}")
+        self._cloud.store.put(with_state(endpoint, DELETING))
+        return Answer(202, None, self._headers(call, self._begin(call, "delete", endpoint.id)))
+
+    def _gone(self, operation: Operation, _outcome: object) -> None:
+        self._cloud.store.delete(operation.resource)
+        self._ended(operation.resource)
 
 
-def refuse_broken_endpoint(endpoint: Resource) -> None:
-    """A failed first creation of an endpoint is terminal. Raises ArmError (400)."""
-    if endpoint.state == FAILED and not endpoint.hidden.get("created"):
-        raise inference_refusal(
-            "This endpoint has not been created successfully or is in deleting provisioning state. "
-            "Please recreate endpoint and then try again to create deployment."
-        )
-
-
-def refuse_broken_deployment(existing: Resource | None) -> None:
-    """A failed first creation of a deployment is terminal. Raises ArmError (400)."""
-    if existing is not None and existing.state == FAILED and not existing.hidden.get("created"):
-        raise inference_refusal(
-            f"Specified deployment [{existing.name}] failed during initial provisioning and is in an "
-            "unrecoverable state. Delete and re-create."
-        )
-
-
-def check_new_deployment(endpoint: Resource, name: str, others: int) -> None:
-    """Refuses a deployment's name that is not one, and one deployment too many. Raises ArmError (400)."""
-    check_name(name, ENDPOINT_NAME, "deployment", ENDPOINT_NAME_RULE)
-    if others >= DEPLOYMENTS_PER_ENDPOINT:
-        raise inference_refusal(
-            f"Endpoint {endpoint.name} has {others} deployments; the limit is {DEPLOYMENTS_PER_ENDPOINT}."
-        )
+def same_ids(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two maps have the same resource ids for keys."""
+    return {ids.key(each) for each in one} == {ids.key(each) for each in other}

@@ -26,7 +26,7 @@ def new_job(
         "experimentName": asked.experiment or endpoint.name,
         "tags": _tags(asked, deployment),
         "properties": {"azureml.parameters": driver_parameters(asked.settings)},
-        "services": _services(asked.name, workspace),
+        "services": services(asked.name, workspace),
         "computeId": asked.settings["compute"],
         "isArchived": False,
         "settings": {},
@@ -58,7 +58,8 @@ def _tags(asked: JobRequest, deployment: Resource) -> dict[str, str]:
     }
 
 
-def _services(name: str, workspace: Resource) -> dict[str, Any]:
+def services(name: str, workspace: Resource) -> dict[str, Any]:
+    """Where a job is tracked and looked at."""
     host = f"{workspace.document['location']}.api.azureml.ms"
     tenant = workspace.properties["tenantId"]
     return {
@@ -97,10 +98,15 @@ def service(kind: str, endpoint: str) -> dict[str, Any]:
     }
 
 
+def is_batch(job: Resource) -> bool:
+    """Whether a batch endpoint began it: those run, and have a child that scores."""
+    return "deployment" in job.hidden
+
+
 def as_batch_job(job: Resource) -> dict[str, Any]:
     """The form in which the scoring host answers a job."""
     settings = job.hidden["settings"]
-    services = {
+    links = {
         name: {"jobEndpointType": name, "port": None, "endpoint": each["endpoint"], "properties": None}
         for name, each in job.properties["services"].items()
     }
@@ -116,7 +122,7 @@ def as_batch_job(job: Resource) -> dict[str, Any]:
         "miniBatchSize": settings["miniBatchSize"],
         "errorThreshold": settings["errorThreshold"],
         "outputFileName": settings["outputFileName"],
-        "interactionEndpoints": services,
+        "interactionEndpoints": links,
         "tags": job.properties["tags"],
         "properties": job.properties["properties"],
     }
@@ -130,7 +136,8 @@ def as_batch_job(job: Resource) -> dict[str, Any]:
 
 
 def as_run(job: Resource, child: bool) -> dict[str, Any]:
-    """A run as the run history answers it: the pipeline, or its one child `batchscoring`."""
+    """A run as the run history answers it: the job, or the one child `batchscoring` of a batch job."""
+    kind = "azureml.PipelineRun" if job.properties["jobType"] == "Pipeline" else "azureml.scriptrun"
     status = job.properties["status"]
     error = job.hidden["error"]
     return {
@@ -139,7 +146,7 @@ def as_run(job: Resource, child: bool) -> dict[str, Any]:
         "parentRunId": job.name if child else None,
         "experimentName": job.properties["experimentName"],
         "displayName": "batchscoring" if child else job.properties["displayName"],
-        "runType": "azureml.StepRun" if child else "azureml.PipelineRun",
+        "runType": "azureml.StepRun" if child else kind,
         "status": status,
         "startTimeUtc": job.hidden["startTime"],
         "endTimeUtc": job.hidden["endTime"],

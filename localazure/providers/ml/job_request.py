@@ -10,6 +10,7 @@ from typing import Any
 from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import invalid, not_emulated, user_error
+from localazure.providers.ml.job_definitions import INPUT_MODES
 
 INPUT_TYPES = ("UriFile", "UriFolder", "MLTable", "CustomModel", "MLFlowModel", "TritonModel", "Literal")
 
@@ -113,7 +114,7 @@ def inputs_of(sent: dict[str, Any]) -> dict[str, dict[str, Any]]:
         answer[name] = {
             "description": None,
             "uri": uri,
-            "mode": each.get("mode") or "ReadOnlyMount",
+            "mode": read.choice(each, "mode", INPUT_MODES, "ReadOnlyMount", where),
             "jobInputType": kind,
         }
     return answer

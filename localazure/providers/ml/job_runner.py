@@ -21,8 +21,9 @@ from localazure.errors import LocalAzureError
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.content import Place, code_folder, fetch, locate, model_files
+from localazure.providers.ml.job_documents import is_batch
 from localazure.providers.ml.names import JOB_TYPE, find_asset, guid, workspace_above
-from localazure.providers.ml.online import environment_spec
+from localazure.providers.ml.online_serving import environment_spec
 from localazure.serving import ServingError
 from localazure.serving.environments import Environments
 from localazure.tools import cache_dir
@@ -65,7 +66,7 @@ class JobRunner:
 
     def resume(self) -> None:
         """Takes up the jobs that had not ended when the store was last open."""
-        for job in self._cloud.store.of_type(JOB_TYPE):
+        for job in filter(is_batch, self._cloud.store.of_type(JOB_TYPE)):
             if job.properties["status"] not in ENDED:
                 self.submit(job, resumed=True)
 
@@ -90,9 +91,10 @@ class JobRunner:
             event.set()
 
     def _carry_out(self, job: Resource, event: threading.Event, resumed: bool) -> None:
-        failure = None
+        failure, folder = None, None
         try:
             self._begin(job, event)
+            folder = job_folder(self._cloud, job)
             result = self._run(job, event, resumed)
             failure = None if result.succeeded else {"code": "UserError", "message": result.message}
         except Exception as error:  # whatever it is, the job must end and say so
@@ -101,8 +103,14 @@ class JobRunner:
             return
         status = "Canceled" if event.is_set() else "Failed" if failure else "Completed"
         self._change(job, status=status, hidden={"endTime": now(), "error": failure})
+        self._clear(job, folder)
         with self._lock:
             self._cancelled.pop(ids.key(job.id), None)
+
+    def _clear(self, job: Resource, folder: Path | None) -> None:
+        # Whoever deleted the job or its workspace removed the folder, and this thread may have made it again.
+        if folder is not None and self._cloud.store.get(job.id) is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _begin(self, job: Resource, event: threading.Event) -> None:
         with self._cloud.store.transaction():

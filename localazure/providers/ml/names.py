@@ -55,6 +55,7 @@ ENDPOINT_NAME_RULE = (
 )
 
 SUCCEEDED, FAILED, CREATING, UPDATING, DELETING = "Succeeded", "Failed", "Creating", "Updating", "Deleting"
+SCALING = "Scaling"
 
 
 def workspace_of(cloud: Cloud, call: Call) -> Resource:
@@ -135,7 +136,9 @@ def _asset_id(cloud: Cloud, workspace: Resource, reference: str, kind: str) -> s
     name, version = short.groups()
     if version is None:
         versions = cloud.store.below(f"{workspace.id}/{kind}/{name}", f"{WORKSPACE_TYPE}/{kind}/versions")
-        version = versions[-1].name if versions else "latest"
+        # The client's own look-up of a label goes through the list, which shows neither of these.
+        shown = [each for each in versions if not (each.properties["isArchived"] or each.properties["isAnonymous"])]
+        version = shown[-1].name if shown else "latest"
     return f"{workspace.id}/{kind}/{name}/versions/{version}"
 
 

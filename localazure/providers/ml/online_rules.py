@@ -1,7 +1,8 @@
 """Azure's rules for online endpoints: what traffic may be, what a deployment must say, and the defaults filled in.
 
 Source: https://learn.microsoft.com/azure/machine-learning/reference-yaml-endpoint-online,
-how-to-safely-rollout-online-endpoints, how-to-manage-quotas, and recorded answers of the live service.
+reference-yaml-deployment-managed-online, how-to-safely-rollout-online-endpoints, how-to-manage-quotas,
+how-to-access-resources-from-endpoints-managed-identities, and recorded answers of the live service.
 """
 
 from __future__ import annotations
@@ -11,14 +12,92 @@ from collections.abc import Mapping
 from typing import Any
 
 from localazure.arm import body as read
+from localazure.arm import ids
 from localazure.arm.errors import inference_refusal, invalid, not_emulated, user_error
 from localazure.arm.store import Resource
-from localazure.providers.ml.endpoints import code_configuration
+from localazure.providers.ml.endpoint_rules import code_configuration
+from localazure.providers.ml.endpoints import same_ids
 
+Json = dict[str, Any]
+
+AUTH_MODES = ("AMLToken", "Key", "AADToken")
 MOST_INSTANCES = 50
 LONGEST_TIMEOUT = 180.0
 MOST_MIRRORED = 50
 COMPUTE_TYPES = ("Managed", "Kubernetes", "AzureMLCompute")
+
+
+def serving_name(deployment_id: str) -> tuple[str, str]:
+    """What a deployment goes by where it runs: its endpoint's name and its own."""
+    return ids.segment(deployment_id, "onlineEndpoints"), ids.name(deployment_id)
+
+
+# Endpoints --------------------------------------------------------------------------------------------------------
+
+
+def auth_mode(sent: Json, existing: Resource | None) -> str:
+    """How requests are let in; it is chosen once. Raises ArmError (400)."""
+    mode = read.choice(sent, "authMode", AUTH_MODES, None, "properties")
+    if mode is None:
+        raise invalid("'properties.authMode' is required.", "ValidationError")
+    has = existing.properties["authMode"] if existing else mode
+    if mode != has:
+        raise user_error(
+            400,
+            f"'properties.authMode' of an endpoint cannot be changed from {has} to {mode}: create another endpoint.",
+        )
+    return mode
+
+
+def keys(sent: Json, existing: Resource | None) -> tuple[str | None, str | None]:
+    """The keys that a new endpoint is to have, where any are given. Raises ArmError (400)."""
+    given = read.mapping(sent, "keys", "properties")
+    pair = key(given, "primaryKey", "properties.keys"), key(given, "secondaryKey", "properties.keys")
+    if pair == (None, None):
+        return pair
+    if read.text(sent, "authMode", "properties") and (auth_mode(sent, None) != "Key"):
+        raise user_error(400, "'properties.keys' are for endpoints with auth mode Key only.")
+    if existing is not None and any(one and one != has for one, has in zip(pair, existing.hidden["keys"], strict=True)):
+        raise user_error(400, "'properties.keys' are taken at creation only; use regenerateKeys to change one.")
+    if pair[0] == pair[1]:
+        raise user_error(400, "'properties.keys' has the same key twice; give two that differ.")
+    return pair
+
+
+def key(holder: Json, name: str, where: str = "") -> str | None:
+    """A key that a caller chose; it has to fit in a header. Raises ArmError (400), without the key in it."""
+    value = read.text(holder, name, where)
+    if value is not None and not re.fullmatch(r"[!-~]{1,256}", value):
+        raise user_error(400, f"'{where}{'.' if where else ''}{name}' must be 1 to 256 printable ASCII characters.")
+    return value
+
+
+def check_identity(block: Json | None) -> None:
+    """Raises ArmError (400) for a user-assigned identity that names none."""
+    if block and "UserAssigned" in block["type"].split(",") and not block["userAssignedIdentities"]:
+        raise user_error(400, "'identity.userAssignedIdentities' names no identity, and 'identity.type' asks for one.")
+
+
+def refuse_other_identity(block: Json | None, existing: Resource) -> None:
+    """The identity of an endpoint is immutable. Raises ArmError (400)."""
+    has = existing.document["identity"]
+    named = (block or has).get("userAssignedIdentities") or {}
+    if block and (block["type"] != has["type"] or not same_ids(named, has.get("userAssignedIdentities") or {})):
+        raise user_error(
+            400,
+            f"The identity of endpoint {existing.name} cannot be changed after its creation; it is {has['type']}. "
+            "Create another endpoint.",
+        )
+
+
+def require_mode(endpoint: Resource, mode: str, what: str) -> None:
+    """Raises ArmError (400) for an endpoint of another auth mode."""
+    has = endpoint.properties["authMode"]
+    if has != mode:
+        raise user_error(400, f"Endpoint {endpoint.name} has auth mode {has}; only one with {mode} {what}.")
+
+
+# Traffic ----------------------------------------------------------------------------------------------------------
 
 
 def traffic(sent: Mapping[str, Any], deployments: Mapping[str, Resource]) -> dict[str, int]:
@@ -58,21 +137,26 @@ def _percentages(sent: Mapping[str, Any], deployments: Mapping[str, Resource], w
     weights: dict[str, int] = {}
     for name in sent:
         weight = read.integer(sent, name, 0, f"properties.{what}", least=0, most=100)
-        found = deployments.get(name.lower())
-        if weight and found is None:
-            known = ", ".join(sorted(each.name for each in deployments.values())) or "none"
-            raise user_error(
-                400, f"Deployment '{name}' in {what} does not exist in the endpoint; its deployments are: {known}."
-            )
-        if weight and found is not None:
-            if not found.hidden.get("created"):
-                raise user_error(
-                    400,
-                    f"Deployment '{name}' in {what} is {found.state}; only one that was created "
-                    "successfully takes traffic.",
-                )
-            weights[found.name] = weight
-    return weights
+        found = _taker(name, weight, deployments, what)
+        if found.name in weights:
+            raise user_error(400, f"Deployment '{found.name}' is in {what} twice; names are the same in any case.")
+        weights[found.name] = weight
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _taker(name: str, weight: int, deployments: Mapping[str, Resource], what: str) -> Resource:
+    found = deployments.get(name.lower())
+    if found is None:
+        known = ", ".join(sorted(each.name for each in deployments.values())) or "none"
+        raise user_error(
+            400, f"Deployment '{name}' in {what} does not exist in the endpoint; its deployments are: {known}."
+        )
+    if weight and not found.hidden.get("created"):
+        raise user_error(
+            400,
+            f"Deployment '{name}' in {what} is {found.state}; only one that was created successfully takes traffic.",
+        )
+    return found
 
 
 def refuse_delete_with_traffic(name: str, endpoint: Mapping[str, Any]) -> None:
@@ -84,22 +168,52 @@ def refuse_delete_with_traffic(name: str, endpoint: Mapping[str, Any]) -> None:
             )
 
 
-def capacity(sku: Mapping[str, Any]) -> int:
-    """The instance count. Raises ArmError (400)."""
-    return read.integer(sku, "capacity", 1, "sku", least=1, most=MOST_INSTANCES)
+# Deployments ------------------------------------------------------------------------------------------------------
 
 
-def check_sources(properties: Mapping[str, Any], model: Resource) -> None:
-    """A custom model needs a script and an environment; an MLflow model brings both. Raises ArmError (400)."""
-    mlflow = model.properties["modelType"] == "mlflow_model"
-    if properties["codeConfiguration"] is None and not mlflow:
+def sku(sent: Json) -> Json:
+    """The one SKU there is, with the instance count. Raises ArmError (400)."""
+    if sent and (read.text(sent, "name", "sku", required=True) or "").lower() != "default":
+        raise user_error(400, f"'sku.name' is '{sent['name']}'; online deployments have the SKU Default only.")
+    count = read.integer(sent, "capacity", 1, "sku", least=1, most=MOST_INSTANCES)
+    return {"name": "Default", "tier": "Standard", "capacity": count}
+
+
+def refuse_other_size(properties: Json, existing: Resource | None) -> None:
+    """The instance type is create-only. Raises ArmError (400).
+
+    Source: the service's own model marks it so, and an update "can't change instance type"
+    (https://github.com/Azure/AML-Kubernetes/issues/247).
+    """
+    has = existing.properties["instanceType"] if existing else properties["instanceType"]
+    if properties["instanceType"].lower() != has.lower():
         raise user_error(
             400,
-            f"The model '{model.id}' is a {model.properties['modelType']}: the deployment needs "
-            "'codeConfiguration' (a scoring script).",
+            f"'properties.instanceType' of a deployment cannot be changed from {has} to "
+            f"{properties['instanceType']}: create another deployment and move the traffic to it.",
         )
-    if properties["environmentId"] is None and properties["codeConfiguration"] is not None:
-        raise user_error(400, "A deployment with a scoring script needs 'environmentId'.")
+
+
+def own_variables(sent: Mapping[str, str], existing: Resource) -> dict[str, str]:
+    """What is left of environment variables without those that the service added and a client sent back."""
+    filled = existing.hidden.get("filled") or {}
+    return {name: value for name, value in sent.items() if filled.get(name) != value}
+
+
+def as_sent(deployment: Resource) -> Json:
+    """A stored deployment's document as its PUT had it: without the variables that the service added."""
+    variables = own_variables(deployment.properties["environmentVariables"], deployment)
+    return deployment.with_properties(environmentVariables=variables).document
+
+
+def as_of(api_version: str, document: Json) -> Json:
+    """A document as an api-version has it: with `privateNetworkConnection` in the first, `startupProbe` since 2025."""
+    properties = dict(document["properties"])
+    if properties.get("startupProbe") is None and api_version < "2025":
+        properties.pop("startupProbe", None)
+    if api_version.startswith("2022-02-01"):
+        properties["privateNetworkConnection"] = False
+    return {**document, "properties": properties}
 
 
 def deployment(sent: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +232,7 @@ def deployment(sent: dict[str, Any]) -> dict[str, Any]:
         "description": read.text(sent, "description", where),
         "properties": read.strings(sent, "properties", where),
         "model": read.text(sent, "model", where, required=True),
-        "modelMountPath": read.text(sent, "modelMountPath", where),
+        "modelMountPath": _no_mount_path(sent),
         "codeConfiguration": code_configuration(sent),
         "environmentId": read.text(sent, "environmentId", where),
         "environmentVariables": read.strings(sent, "environmentVariables", where),
@@ -132,19 +246,42 @@ def deployment(sent: dict[str, Any]) -> dict[str, Any]:
         "livenessProbe": _probe(sent, "livenessProbe"),
         "readinessProbe": _probe(sent, "readinessProbe"),
         "startupProbe": _probe(sent, "startupProbe") if sent.get("startupProbe") else None,
-        "dataCollector": read.mapping(sent, "dataCollector", where) or None,
+        "dataCollector": _data_collector(read.mapping(sent, "dataCollector", where)),
     }
 
 
-def _scale(sent: dict[str, Any]) -> dict[str, Any]:
-    kind = read.choice(sent, "scaleType", ("Default", "TargetUtilization"), "Default", "properties.scaleSettings")
-    if kind != "Default":
+def _no_mount_path(sent: Json) -> None:
+    if read.text(sent, "modelMountPath", "properties"):
+        raise not_emulated("custom containers ('properties.modelMountPath')")
+
+
+def _scale(sent: Json) -> Json:
+    where = "properties.scaleSettings"
+    kind = read.choice(sent, "scaleType", ("Default", "TargetUtilization"), None, where)
+    if sent and kind is None:
+        raise invalid(f"'{where}.scaleType' is required: Default.", "ValidationError")
+    if kind == "TargetUtilization":
         raise user_error(
             400,
             f"Managed online deployments take scaleSettings of type Default only, not {kind}; use "
             "autoscale settings of Azure Monitor.",
         )
     return {"scaleType": "Default"}
+
+
+def _data_collector(sent: Json) -> Json | None:
+    where = "properties.dataCollector"
+    if not sent:
+        return None
+    collections = read.mapping(sent, "collections", where, required=True)
+    answer: Json = {**sent, "collections": {}}
+    for name in collections:
+        each = read.mapping(collections, name, f"{where}.collections")
+        mode = read.choice(each, "dataCollectionMode", ("Enabled", "Disabled"), None, f"{where}.collections.{name}")
+        answer["collections"][name] = {**each, "dataCollectionMode": mode}
+    if rate := read.choice(sent, "rollingRate", ("Year", "Month", "Day", "Hour", "Minute"), None, where):
+        answer["rollingRate"] = rate
+    return answer
 
 
 def _request_settings(sent: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +302,8 @@ def _probe(sent: dict[str, Any], name: str) -> dict[str, Any]:
     probe = read.mapping(sent, name, "properties")
     durations = {key: read.text(probe, key, where) or default for key, default in _PROBE_TIMES.items()}
     for key, value in durations.items():
-        read.seconds(value, f"{where}.{key}")
+        if read.seconds(value, f"{where}.{key}") < 1:
+            raise user_error(400, f"'{where}.{key}' is {value}; it must be at least 1 second (PT1S).")
     counts = {
         key: read.integer(probe, key, default, where, least=1, most=10_000) for key, default in _PROBE_COUNTS.items()
     }

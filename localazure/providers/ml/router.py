@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from localazure.arm import ids
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.ml.names import DELETING, ONLINE_DEPLOYMENT_TYPE, ONLINE_ENDPOINT_TYPE
+from localazure.providers.ml.endpoints import inference_host
+from localazure.providers.ml.names import DELETING, ONLINE_DEPLOYMENT_TYPE, ONLINE_ENDPOINT_TYPE, is_wanted
 from localazure.serving import EndpointRoute
 
 _AUTH: dict[str, Literal["key", "aml_token", "aad_token"]] = {
@@ -21,8 +23,8 @@ _AUTH: dict[str, Literal["key", "aml_token", "aad_token"]] = {
 class Router:
     """Keeps Envoy at what the store says, with staged changes over it.
 
-    A change of weights has to be in force before its operation is `Succeeded`, so it is staged, pushed, and settled
-    once the store has it. Without the stage, another endpoint's push in between would bring the old weights back.
+    A change of weights or keys has to be in force before its operation is `Succeeded`, so it is staged, pushed, and
+    settled once the store has it. Without the stage, another endpoint's push in between would bring the old ones back.
 
     Lock order: the router's lock before the store's, for a push reads the store. So no method of this class is called
     inside a transaction; what follows one goes through `Store.after_commit`.
@@ -30,18 +32,18 @@ class Router:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._staged: dict[str, dict[str, dict[str, int]]] = {}
+        self._staged: dict[str, dict[str, Any]] = {}
         self._ready: set[str] = set()
         self._lock = threading.Lock()
 
-    def stage(self, endpoint_id: str, traffic: dict[str, int], mirror: dict[str, int]) -> None:
-        """Puts new weights in force ahead of the store."""
+    def stage(self, endpoint_id: str, changes: Mapping[str, Any]) -> None:
+        """Puts new `traffic`, `mirrorTraffic` or `keys` in force ahead of the store."""
         with self._lock:
-            self._staged[ids.key(endpoint_id)] = {"traffic": traffic, "mirrorTraffic": mirror}
+            self._staged[ids.key(endpoint_id)] = dict(changes)
         self.push()
 
     def settle(self, endpoint_id: str) -> None:
-        """Forgets staged weights, for the store has them now or they failed, and pushes."""
+        """Forgets what was staged, for the store has it now or it failed, and pushes."""
         with self._lock:
             self._staged.pop(ids.key(endpoint_id), None)
         self.push()
@@ -61,23 +63,21 @@ class Router:
         """Brings Envoy to the present state; returns when it is in force."""
         with self._lock:
             endpoints = self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE)
-            self._cloud.serving.route([self._route(each) for each in endpoints if each.state != DELETING])
+            # One whose workspace or group is going gets no more requests either.
+            wanted = [each for each in endpoints if is_wanted(self._cloud, each.id)]
+            self._cloud.serving.route([self._route(each) for each in wanted])
 
     def _route(self, endpoint: Resource) -> EndpointRoute:
-        weights: dict[str, Any] = self._staged.get(ids.key(endpoint.id)) or endpoint.properties
+        force = {**endpoint.properties, "keys": endpoint.hidden.get("keys", ())}
+        force |= self._staged.get(ids.key(endpoint.id), {})
         deployments = self._cloud.store.below(endpoint.id, ONLINE_DEPLOYMENT_TYPE)
         return EndpointRoute(
             name=endpoint.name,
-            hosts=(scoring_host(endpoint),),
+            hosts=(inference_host(endpoint),),
             auth=_AUTH[endpoint.properties["authMode"]],
-            keys=tuple(endpoint.hidden.get("keys", ())),
-            traffic=cast("dict[str, int]", dict(weights["traffic"])),
-            mirror=cast("dict[str, int]", dict(weights["mirrorTraffic"])),
+            keys=tuple(force["keys"]),
+            traffic=dict(force["traffic"]),
+            mirror=dict(force["mirrorTraffic"]),
             deployments=tuple(each.name for each in deployments if ids.key(each.id) in self._ready),
             known=tuple(each.name for each in deployments if each.hidden.get("created") and each.state != DELETING),
         )
-
-
-def scoring_host(endpoint: Resource) -> str:
-    """The host name of an endpoint's scoring URI."""
-    return f"{endpoint.name}.{endpoint.document['location']}.inference.ml.azure.com".lower()

@@ -14,15 +14,16 @@ from localazure.arm.store import Resource
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.endpoints import endpoint_of
-from localazure.providers.ml.job_documents import as_batch_job, as_run
+from localazure.providers.ml.job_documents import as_batch_job, as_run, is_batch
 from localazure.providers.ml.job_runner import ENDED, LOG_CONTAINER, job_folder, output_uri
+from localazure.providers.ml.jobs import FRONT_END
 from localazure.providers.ml.names import JOB_TYPE, NAMESPACE, WORKSPACE, guid, workspace_of
+from localazure.providers.ml.stored_jobs import NOTE
 
 # The run history, data and front-end services of a region hang the workspace's ARM path below a prefix of their own.
 _SCOPE = GROUP + f"/providers/{NAMESPACE}/workspaces/{{workspace}}"
 HISTORY = "/history/v1.0" + _SCOPE
 DATA = "/data/v1.0" + _SCOPE
-FRONT_END = "/mferp/managementfrontend"
 JOBS_OF_ENDPOINT = WORKSPACE + "/batchEndpoints/{endpoint}/jobs"
 JOBS_OF_DEPLOYMENT = WORKSPACE + "/batchEndpoints/{endpoint}/deployments/{deployment}/jobs"
 
@@ -36,6 +37,9 @@ class Runs:
     def routes(self) -> list[Route]:
         return [
             Route.of("GET", HISTORY + "/runs/{job}", self.run),
+            Route.of("GET", HISTORY + "/experiments/{experiment}/runs/{job}", self.run),
+            Route.of("PATCH", HISTORY + "/runs/{job}", self.modify),
+            Route.of("PATCH", HISTORY + "/experiments/{experiment}/runs/{job}", self.modify),
             Route.of("GET", HISTORY + "/runs/{job}/details", self.details),
             Route.of("GET", HISTORY + "/runs/{job}/children", self.children),
             Route.of("POST", HISTORY + "/rundata", self.run_data),
@@ -51,7 +55,7 @@ class Runs:
         if found is not None:
             return found, False
         for job in self._cloud.store.below(workspace.id, JOB_TYPE):
-            if job.hidden["child"] == name:
+            if job.hidden.get("child") == name:
                 return job, True
         raise user_error(404, f"Run {name} was not found.")
 
@@ -60,11 +64,29 @@ class Runs:
         job, child = self._by_run(call, call.params["job"])
         return Answer(200, as_run(job, child))
 
+    def modify(self, call: Call) -> Answer:
+        """PATCH of a run: names, tags, properties, and `hidden`, which is how clients archive and restore a job."""
+        job, child = self._by_run(call, call.params["job"])
+        if child:
+            raise user_error(400, f"Run {call.params['job']} is part of job {job.name}; change that.")
+        sent = call.json()
+        before = job.properties
+        changed = {
+            "description": read.text(sent, "description") or before["description"],
+            "displayName": read.text(sent, "displayName") or before["displayName"],
+            "isArchived": read.flag(sent, "hidden", before["isArchived"]),
+            "tags": {**before["tags"], **read.strings(sent, "tags")},
+            "properties": {**before["properties"], **read.strings(sent, "properties")},
+        }
+        return Answer(200, as_run(self._cloud.store.put(job.with_properties(**changed)), False))
+
     def details(self, call: Call) -> Answer:
         """GET of a run's details: its status and the links to its logs."""
         job, child = self._by_run(call, call.params["job"])
         document = as_run(job, child)
-        return Answer(200, {**document, "logFiles": self._log_links(call, job), "warnings": [], "runDefinition": None})
+        warnings = [] if is_batch(job) else [{"source": "Local Azure", "message": NOTE}]
+        links = self._log_links(call, job)
+        return Answer(200, {**document, "logFiles": links, "warnings": warnings, "runDefinition": None})
 
     def _log_links(self, call: Call, job: Resource) -> dict[str, str]:
         folder = job_folder(self._cloud, job) / "logs"
@@ -80,9 +102,9 @@ class Runs:
         return {name: f"{base}/{name}?{signature}" for name in names}
 
     def children(self, call: Call) -> Answer:
-        """GET of a run's children: the one that scores."""
+        """GET of a run's children: the one that scores, of a batch job."""
         job, child = self._by_run(call, call.params["job"])
-        return Answer(200, {"value": [] if child else [as_run(job, True)]})
+        return Answer(200, {"value": [as_run(job, True)] if is_batch(job) and not child else []})
 
     def run_data(self, call: Call) -> Answer:
         """POST rundata: a run with its outputs."""
@@ -104,7 +126,7 @@ class Runs:
             jobs = [
                 job
                 for job in self._cloud.store.below(workspace.id, JOB_TYPE)
-                if found and job.hidden["child"] == found.group(1)
+                if found and job.hidden.get("child") == found.group(1)
             ]
             if not jobs:
                 raise user_error(404, f"The data asset '{asset}' was not found.")
@@ -121,7 +143,7 @@ class Runs:
         workspace = workspace_of(self._cloud, call)
         found = [
             job
-            for job in self._cloud.store.below(workspace.id, JOB_TYPE)
+            for job in filter(is_batch, self._cloud.store.below(workspace.id, JOB_TYPE))
             if (ids.key(job.hidden["deployment"]) + "/").startswith(ids.key(wanted) + "/")
         ]
         return Answer(200, {"value": [as_batch_job(job) for job in found[::-1]]})

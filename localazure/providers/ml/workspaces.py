@@ -1,41 +1,45 @@
-"""Workspaces: their default datastores, soft delete and purge, and the keys of what they stand on."""
+"""Workspaces: their default datastores, soft delete, recovery and purge, and the keys of what they stand on."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError, invalid
+from localazure.arm.errors import ArmError
 from localazure.arm.ids import SUBSCRIPTION
 from localazure.arm.operations import Kind, OperationFailed
 from localazure.arm.routes import Answer, Call, Route
-from localazure.arm.store import Operation, Resource, now
-from localazure.providers import insights, keyvault, registries, storage
+from localazure.arm.store import Operation, Resource
+from localazure.providers import storage
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     canonical,
     check_name,
-    defaults,
     envelope,
     identity,
-    listing,
     long_headers,
+    page,
     poll_routes,
     require_group,
     require_location,
     require_subscription,
+    system_data,
     with_state,
 )
+from localazure.providers.ml import workspace_rules as rules
 from localazure.providers.ml.content import forget_content
-from localazure.providers.ml.datastores import default_datastores
+from localazure.providers.ml.datastores import OWN, default_datastores
 from localazure.providers.ml.names import (
+    BATCH_ENDPOINT_TYPE,
+    COMPUTE_TYPE,
     CREATING,
     DELETING,
     FAILED,
+    ONLINE_ENDPOINT_TYPE,
     SUCCEEDED,
     UPDATING,
     WORKSPACE,
@@ -47,13 +51,13 @@ from localazure.providers.ml.names import (
 
 SOFT_DELETED_TYPE = WORKSPACE_TYPE + "/softDeleted"
 RETENTION = timedelta(days=14)
-_FIXED = ("storageAccount", "keyVault")
-_DEPENDENCIES = {
-    "storageAccount": storage.TYPE,
-    "keyVault": keyvault.TYPE,
-    "applicationInsights": insights.COMPONENT_TYPE,
-    "containerRegistry": registries.TYPE,
-}
+# What a soft delete deletes for good (learn.microsoft.com/azure/machine-learning/concept-soft-delete).
+_HARD_DELETED = tuple(kind.lower() for kind in (COMPUTE_TYPE, ONLINE_ENDPOINT_TYPE, BATCH_ENDPOINT_TYPE))
+_PAGE = 100
+
+
+# Before it, clients take nothing but a 200 with the workspace (azure-mgmt-machinelearningservices 1 speaks 2020-08-01).
+_PATCH_TAKES_TIME_SINCE = "2021-10-01"
 
 
 class Workspaces:
@@ -65,10 +69,13 @@ class Workspaces:
         self._take_down = take_down
         cloud.operations.register("workspace.create", Kind(self._provision, self._created, self._failed))
         cloud.operations.register("workspace.update", Kind(lambda operation: None, self._updated, self._failed))
+        nothing = lambda *arguments: None  # noqa: E731
+        cloud.operations.register("workspace.resync", Kind(nothing, nothing, nothing))
         cloud.operations.register("workspace.delete", Kind(self._empty, self._gone, self._failed))
 
     def routes(self) -> list[Route]:
         subscription_wide = SUBSCRIPTION + WORKSPACES.partition("{group}")[2]
+        no_more = "the hosts that this workspace uses, not all of Azure's"
         return [
             Route.of("PUT", WORKSPACE, self.create),
             Route.of("PATCH", WORKSPACE, self.patch),
@@ -77,17 +84,27 @@ class Workspaces:
             Route.of("GET", WORKSPACES, self.list),
             Route.of("GET", subscription_wide, self.list_all),
             Route.of("POST", WORKSPACE + "/listKeys", self.list_keys),
+            Route.of("POST", WORKSPACE + "/listStorageAccountKeys", self.list_storage_keys),
+            Route.of("POST", WORKSPACE + "/resyncKeys", self.resync_keys, simplified="keys are never out of step"),
+            Route.of("POST", WORKSPACE + "/diagnose", self.diagnose, simplified="only what is missing is reported"),
+            Route.of("GET", WORKSPACE + "/outboundNetworkDependenciesEndpoints", self.hosts, simplified=no_more),
             *poll_routes(self._cloud, WORKSPACE_FAMILY),
         ]
 
     def list(self, call: Call) -> Answer:
-        """The workspaces of a group."""
-        return listing(self._cloud.store.below(require_group(self._cloud, call).id, WORKSPACE_TYPE))
+        """The workspaces of a group; `kind` for some kinds only."""
+        return self._page(call, self._cloud.store.below(require_group(self._cloud, call).id, WORKSPACE_TYPE))
 
     def list_all(self, call: Call) -> Answer:
         """The workspaces of the subscription."""
         require_subscription(self._cloud, call.params["subscription"])
-        return listing(self._cloud.store.of_type(WORKSPACE_TYPE))
+        return self._page(call, self._cloud.store.of_type(WORKSPACE_TYPE))
+
+    def _page(self, call: Call, found: list[Resource]) -> Answer:
+        if kinds := call.query.get("kind"):
+            wanted = {kind.strip().lower() for kind in kinds.split(",")}
+            found = [each for each in found if each.document["kind"].lower() in wanted]
+        return page(call, call.path, found, _PAGE)
 
     # Create and update ---------------------------------------------------------------------------------------
 
@@ -95,26 +112,30 @@ class Workspaces:
         """PUT: 202, then a workspace with its default datastores."""
         require_group(self._cloud, call)
         resource_id = canonical(self._cloud, call)
-        existing = self._cloud.store.get(resource_id)
         check_name(
             ids.name(resource_id),
             r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}",
             "workspace",
             "3 to 33 letters, digits, hyphens and underscores",
         )
+        body = call.json()
+        existing = self._cloud.store.get(resource_id) or self._recover(resource_id, body)
         self._refuse_busy(existing)
-        if existing is None:
-            self._refuse_soft_deleted(resource_id)
-        document = self._compose(call, call.json(), existing, resource_id)
-        return self._begin(call, document, existing)
+        return self._begin(call, self._compose(call, body, existing, resource_id), existing)
 
     def patch(self, call: Call) -> Answer:
-        """PATCH: tags and identity replaced, properties merged."""
+        """PATCH: tags replaced, identities and properties merged over what is there."""
         existing = workspace_of(self._cloud, call)
         self._refuse_busy(existing)
         sent = call.json()
         properties = {**existing.properties, **read.mapping(sent, "properties")}
-        document = self._compose(call, {**existing.document, **sent, "properties": properties}, existing, existing.id)
+        body = {**existing.document, **sent, "properties": properties}
+        if "identity" in sent:
+            body["identity"] = _merged_identity(existing, read.mapping(sent, "identity"))
+        document = self._compose(call, body, existing, existing.id)
+        if "" < call.api_version < _PATCH_TAKES_TIME_SINCE:
+            self._cloud.store.put(replace(existing, document=document))
+            return Answer(200, document)
         return self._begin(call, document, existing)
 
     def _begin(self, call: Call, document: dict[str, Any], existing: Resource | None) -> Answer:
@@ -129,72 +150,28 @@ class Workspaces:
         return Answer(202, headers=long_headers(self._cloud, call, WORKSPACE_FAMILY, operation, document["location"]))
 
     def _compose(self, call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> dict[str, Any]:
-        require_location(body, existing)
-        sent = read.mapping(body, "properties")
-        self._check_dependencies(sent)
+        require_location(body, existing, WORKSPACE_TYPE)
+        sent = read.mapping(body, "properties", required=True)
+        kind = rules.workspace_kind(body, existing)
+        rules.check_dependencies(self._cloud, sent)
+        block = identity(self._cloud, _without_removed(body), existing)
+        rules.check_identity(block, sent)
+        before = existing.properties if existing else {}
+        properties = rules.properties(self._cloud, sent, before, resource_id, str(body["location"]))
         if existing is not None and existing.state != FAILED:
-            _refuse_move(existing, sent)
-        block = identity(self._cloud, body, existing)
-        if block is None or block["type"] == "None":
-            raise invalid(
-                "'identity' is required: a workspace needs a system- or user-assigned identity.", "ValidationError"
-            )
-        kind = read.text(body, "kind") or "Default"
-        sku = read.mapping(body, "sku") or {"name": "Basic", "tier": "Basic"}
-        moment = now()
+            rules.refuse_move(existing, properties)
+        sku = read.text(read.mapping(body, "sku"), "name", "sku") or "Basic"
         return envelope(
             resource_id,
             WORKSPACE_TYPE,
             body,
             kind=kind,
-            sku={"tier": sku.get("name"), **sku},
+            sku={"name": sku, "tier": sku},
             etag=None,
             identity=block,
-            properties=self._properties(sent, existing, resource_id, str(body["location"])),
-            systemData=self._cloud.system_data(call.caller, existing.created if existing else None, moment),
+            properties=properties,
+            systemData=system_data(self._cloud, call, existing),
         )
-
-    def _check_dependencies(self, sent: dict[str, Any]) -> None:
-        for name, kind in _DEPENDENCIES.items():
-            reference = read.text(sent, name, "properties", required=name in ("storageAccount", "keyVault"))
-            if reference is None:
-                continue
-            found = self._cloud.store.get(reference)
-            if found is None or found.type.lower() != kind.lower():
-                raise ArmError(
-                    400, "ValidationError", f"'properties.{name}' names '{reference}', which is no {kind} that exists."
-                )
-
-    def _properties(
-        self, sent: dict[str, Any], existing: Resource | None, resource_id: str, location: str
-    ) -> dict[str, Any]:
-        before = existing.properties if existing else {}
-        host = f"{location.replace(' ', '').lower()}.api.azureml.ms"
-        own = before.get("workspaceId") or str(uuid.uuid4())
-        filled = defaults(
-            sent,
-            friendlyName=ids.name(resource_id),
-            description="",
-            hbiWorkspace=False,
-            imageBuildCompute="",
-            v1LegacyMode=False,
-            publicNetworkAccess="Enabled",
-            systemDatastoresAuthMode="accesskey",
-            enableDataIsolation=False,
-        )
-        filled["systemDatastoresAuthMode"] = str(filled["systemDatastoresAuthMode"]).lower()
-        return filled | {
-            "workspaceId": own,
-            "tenantId": self._cloud.settings.tenant_id,
-            "discoveryUrl": f"https://{host}/discovery",
-            "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{resource_id}",
-            "creationTime": before.get("creationTime") or now(),
-            "notebookInfo": before.get("notebookInfo"),
-            "softDeleteEnabled": True,
-            "storageHnsEnabled": False,
-            "privateLinkCount": 0,
-            "provisioningState": SUCCEEDED,
-        }
 
     def _provision(self, operation: Operation) -> None:
         workspace = self._cloud.store.get(operation.resource)
@@ -220,8 +197,23 @@ class Workspaces:
         self._cloud.store.put(with_state(workspace, SUCCEEDED))
 
     def _updated(self, operation: Operation, _outcome: object) -> None:
-        if workspace := self._cloud.store.get(operation.resource):
-            self._cloud.store.put(with_state(workspace, SUCCEEDED))
+        workspace = self._cloud.store.get(operation.resource)
+        account = self._cloud.store.get(workspace.properties["storageAccount"]) if workspace else None
+        if workspace is None:
+            return
+        if account is not None:
+            self._follow_auth_mode(workspace, account)
+        self._cloud.store.put(with_state(workspace, SUCCEEDED))
+
+    def _follow_auth_mode(self, workspace: Resource, account: Resource) -> None:
+        """The workspace's own datastores are reached as `systemDatastoresAuthMode` says."""
+        for wanted in default_datastores(self._cloud, workspace, account):
+            found = self._cloud.store.get(wanted.id)
+            if found is not None and found.name in OWN:
+                names = ("credentials", "serviceDataAccessAuthIdentity")
+                changes = {name: wanted.properties[name] for name in names}
+                if any(found.properties[name] != value for name, value in changes.items()):
+                    self._cloud.store.put(found.with_properties(**changes))
 
     def _failed(self, operation: Operation, _failure: object) -> None:
         if workspace := self._cloud.store.get(operation.resource):
@@ -265,10 +257,10 @@ class Workspaces:
         workspace = self._cloud.store.get(operation.resource)
         if workspace is None:
             return
-        self._cloud.store.delete(workspace.id)
-        self._cloud.store.after_commit(lambda: forget_content(self._cloud, workspace))
         if not operation.payload.get("purge"):
             self._remember(workspace)
+        self._cloud.store.delete(workspace.id)
+        self._cloud.store.after_commit(lambda: forget_content(self._cloud, workspace))
 
     def take_down(self, workspace: Resource) -> None:
         """What is left of a workspace whose group goes: its name stays taken, and its files go."""
@@ -276,15 +268,14 @@ class Workspaces:
         forget_content(self._cloud, workspace)
 
     def _remember(self, workspace: Resource) -> None:
-        """Keeps the name of a deleted workspace taken until it is purged or 14 days have passed."""
+        """Keeps the name of a deleted workspace taken, and what it holds, until it is purged or 14 days have passed."""
         subscription = "/".join(workspace.id.split("/")[:3])
         marker = f"{subscription}/softDeleted/{workspace.properties['workspaceId']}"
         until = (datetime.now(UTC) + RETENTION).isoformat()
-        self._cloud.store.put(
-            Resource(
-                marker, SOFT_DELETED_TYPE, {"id": marker, "properties": {"workspace": workspace.id, "until": until}}
-            )
-        )
+        kept = [each for each in self._cloud.store.below(workspace.id) if not each.type.startswith(_HARD_DELETED)]
+        hidden = {"rows": [asdict(each) for each in (workspace, *kept)]}
+        document = {"id": marker, "properties": {"workspace": workspace.id, "until": until}}
+        self._cloud.store.put(Resource(marker, SOFT_DELETED_TYPE, document, hidden))
 
     def _soft_deleted(self, resource_id: str) -> list[Resource]:
         moment = datetime.now(UTC).isoformat()
@@ -294,38 +285,130 @@ class Workspaces:
             if ids.same(gone.properties["workspace"], resource_id) and gone.properties["until"] > moment
         ]
 
-    def _refuse_soft_deleted(self, resource_id: str) -> None:
-        if self._soft_deleted(resource_id):
+    def _recover(self, resource_id: str, body: dict[str, Any]) -> Resource | None:
+        """The soft-deleted workspace of that id, back with what it held; None where there is none.
+
+        Raises:
+            ArmError: 400, where the body does not ask for it with `allowRecoverSoftDeletedWorkspace`.
+        """
+        gone = self._soft_deleted(resource_id)
+        if not gone:
+            return None
+        asked = read.mapping(body, "properties").get("allowRecoverSoftDeletedWorkspace")
+        if str(asked).lower() != "true" or not gone[-1].hidden.get("rows"):
             raise ArmError(
                 400,
                 "BadRequest",
                 "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete",
             )
+        workspace, *rows = [Resource(**row) for row in gone[-1].hidden["rows"]]
+        for row in rows:
+            self._cloud.store.put(row)
+        for each in gone:
+            self._cloud.store.delete(each.id)
+        return with_state(workspace, SUCCEEDED)
 
     # Keys ----------------------------------------------------------------------------------------------------
 
     def list_keys(self, call: Call) -> Answer:
-        """POST listKeys: the keys of the storage account and of Application Insights."""
+        """POST listKeys: the keys of the storage account, of Application Insights and of the registry's admin."""
         workspace = workspace_of(self._cloud, call)
-        account = self._cloud.store.get(workspace.properties["storageAccount"])
-        component = self._cloud.store.get(workspace.properties.get("applicationInsights") or "/")
+        component = self._part(workspace, "applicationInsights")
+        account_id = workspace.properties["storageAccount"]
         return Answer(
             200,
             {
-                "userStorageKey": account.hidden["keys"][0] if account else None,
-                "userStorageResourceId": workspace.properties["storageAccount"],
+                "userStorageKey": self._storage_key(workspace),
+                # The name of earlier api-versions, and that of later ones.
+                "userStorageResourceId": account_id,
+                "userStorageArmId": account_id,
                 "appInsightsInstrumentationKey": component.properties["InstrumentationKey"] if component else None,
-                "containerRegistryCredentials": None,
+                "containerRegistryCredentials": self._registry_credentials(workspace),
                 "notebookAccessKeys": None,
             },
         )
 
+    def list_storage_keys(self, call: Call) -> Answer:
+        """POST listStorageAccountKeys: the first key."""
+        return Answer(200, {"userStorageKey": self._storage_key(workspace_of(self._cloud, call))})
 
-def _refuse_move(existing: Resource, sent: dict[str, Any]) -> None:
-    for name in _FIXED:
-        if not ids.same(existing.properties[name], sent[name]):
-            raise invalid(
-                f"'properties.{name}' of the workspace '{existing.name}' is '{existing.properties[name]}' and cannot "
-                f"become '{sent[name]}': it is set when the workspace is created.",
-                "ValidationError",
-            )
+    def resync_keys(self, call: Call) -> Answer:
+        """POST resyncKeys: 202, and done."""
+        workspace = workspace_of(self._cloud, call)
+        operation = self._cloud.operations.begin("workspace.resync", workspace.id)
+        location = workspace.document["location"]
+        return Answer(202, headers=long_headers(self._cloud, call, WORKSPACE_FAMILY, operation, location))
+
+    def _part(self, workspace: Resource, name: str) -> Resource | None:
+        reference = workspace.properties.get(name)
+        return self._cloud.store.get(reference) if reference else None
+
+    def _storage_key(self, workspace: Resource) -> str | None:
+        account = self._part(workspace, "storageAccount")
+        return account.hidden["keys"][0] if account else None
+
+    def _registry_credentials(self, workspace: Resource) -> dict[str, Any] | None:
+        registry = self._part(workspace, "containerRegistry")
+        if registry is None or not registry.properties.get("adminUserEnabled") or "passwords" not in registry.hidden:
+            return None
+        named = zip(("password", "password2"), registry.hidden["passwords"], strict=True)
+        return {
+            "location": registry.document["location"],
+            "username": registry.name,
+            "passwords": [{"name": name, "value": value} for name, value in named],
+        }
+
+    # Diagnosis -----------------------------------------------------------------------------------------------
+
+    def diagnose(self, call: Call) -> Answer:
+        """POST diagnose: what the workspace stands on and is not there any more."""
+        workspace = workspace_of(self._cloud, call)
+        parts = {name: f"{name}Results" for name in rules.DEPENDENCIES}
+        others = ("userDefinedRoute", "networkSecurityRule", "resourceLock", "dnsResolution", "other")
+        results: dict[str, list[dict[str, str]]] = {f"{name}Results": [] for name in others}
+        for name, listed in parts.items():
+            reference = workspace.properties.get(name)
+            missing = bool(reference) and self._cloud.store.get(reference) is None
+            text = f"'properties.{name}' of the workspace '{workspace.name}' is '{reference}', which does not exist."
+            results[listed] = [{"code": "ResourceNotFound", "level": "Error", "message": text}] if missing else []
+        return Answer(200, {"value": results})
+
+    def hosts(self, call: Call) -> Answer:
+        """GET outboundNetworkDependenciesEndpoints: host names that the workspace's computes have to reach."""
+        workspace = workspace_of(self._cloud, call)
+        account, vault = self._part(workspace, "storageAccount"), self._part(workspace, "keyVault")
+        registry = self._part(workspace, "containerRegistry")
+        named = {
+            "Azure Active Directory": ["login.microsoftonline.com"],
+            "Azure Resource Manager": ["management.azure.com"],
+            "Azure Machine Learning": [f"{workspace.document['location']}.api.azureml.ms", "ml.azure.com"],
+            "Azure Storage": [
+                f"{account.name}.{part}.core.windows.net" for part in ("blob", "file", "dfs") if account is not None
+            ],
+            "Azure Key Vault": [f"{vault.name}.vault.azure.net"] if vault else [],
+            "Azure Container Registry": [registry.properties["loginServer"]] if registry else [],
+        }
+        value = [{"properties": {"category": what, "endpoints": _endpoints(each)}} for what, each in named.items()]
+        return Answer(200, {"value": value})
+
+
+def _endpoints(hosts: list[str]) -> list[dict[str, Any]]:
+    return [{"domainName": host, "endpointDetails": [{"port": 443}]} for host in hosts]
+
+
+def _without_removed(body: dict[str, Any]) -> dict[str, Any]:
+    """A body whose identity lacks what is sent as null: ARM's way to take an identity away."""
+    block = read.mapping(body, "identity")
+    named = read.mapping(block, "userAssignedIdentities", "identity")
+    kept = {each: {} for each, value in named.items() if value is not None}
+    return {**body, "identity": {**block, "userAssignedIdentities": kept}}
+
+
+def _merged_identity(existing: Resource, sent: dict[str, Any]) -> dict[str, Any]:
+    before = existing.document.get("identity") or {}
+    kind = read.text(sent, "type", "identity") or before.get("type") or ""
+    named = {
+        **(before.get("userAssignedIdentities") or {}),
+        **read.mapping(sent, "userAssignedIdentities", "identity"),
+    }
+    return {"type": kind, "userAssignedIdentities": named}

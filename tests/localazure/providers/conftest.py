@@ -33,6 +33,7 @@ class FakeServing:
     Attributes:
         gate: while it is clear, deployments take for ever to start.
         broken: further names that do not start.
+        asked: the names of what was to start, in order.
         history: what was started, in order.
         deployed: what runs.
         routed: what was routed last.
@@ -41,6 +42,7 @@ class FakeServing:
 
     gate: threading.Event = field(default_factory=threading.Event)
     broken: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
     history: list[DeploymentSpec] = field(default_factory=list)
     deployed: dict[str, DeploymentSpec] = field(default_factory=dict)
     routed: list[EndpointRoute] = field(default_factory=list)
@@ -53,6 +55,7 @@ class FakeServing:
         return 1
 
     def deploy(self, spec: DeploymentSpec) -> None:
+        self.asked.append(spec.name)
         assert self.gate.wait(30)
         if spec.name.startswith("bad") or spec.name in self.broken:
             raise ServingError("ResourceNotReady", "User container has crashed or terminated: ValueError: no model")
@@ -138,7 +141,8 @@ class Cloud:
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """One request with a valid token."""
         relative = path.removeprefix("https://management.azure.com")
-        where = relative if "?" in relative else relative + API
+        said = "api-version=" in relative
+        where = relative if said else relative + (f"&{API[1:]}" if "?" in relative else API)
         sent = {"Authorization": f"Bearer {self.token}", **headers}
         return self.client.request(method, where, json=body, headers=sent)
 
@@ -149,7 +153,7 @@ class Cloud:
         for _ in range(1000):
             poll = self.send("GET", link)
             body = poll.json() if poll.content else {}
-            if poll.status_code != 202 and body.get("status") not in ("Updating", "InProgress"):
+            if poll.status_code != 202 and body.get("status") not in ("Updating", "InProgress", "Creating", "Deleting"):
                 return body
             time.sleep(0.005)
         raise AssertionError(f"{link} did not end")
@@ -168,6 +172,16 @@ class Cloud:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def unchanged(self, path: str) -> None:
+        """Sends what a GET answers back, twice, which must change nothing but the time of modification."""
+        before = self.get(path)
+        for _ in range(2):
+            answer = self.send("PUT", path, self.get(path))
+            assert answer.status_code in (200, 201, 202), answer.text
+            if answer.status_code == 202 or "azure-asyncoperation" in answer.headers:
+                self.wait(answer)
+            assert _timeless(self.get(path)) == _timeless(before)
+
     def refusal(self, response: httpx.Response, status: int) -> str:
         """The whole error of a refusal, as text."""
         assert response.status_code == status, response.text
@@ -181,7 +195,8 @@ class Cloud:
         self.put(storage, {"location": "eastus", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"})
         vault = f"{providers}/Microsoft.KeyVault/vaults/vault1"
         sku = {"family": "A", "name": "standard"}
-        self.put(vault, {"location": "eastus", "properties": {"tenantId": self.subscription, "sku": sku}})
+        own = {"tenantId": self.subscription, "sku": sku, "accessPolicies": []}
+        self.put(vault, {"location": "eastus", "properties": own})
         properties = {"storageAccount": storage, "keyVault": vault}
         self.put(
             self.workspace, {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": properties}
@@ -215,6 +230,12 @@ class Cloud:
         return {"location": "eastus", "sku": {"name": "Default", "capacity": capacity}, "properties": own}
 
 
+def _timeless(document: dict[str, Any]) -> dict[str, Any]:
+    data = document.get("systemData") or {}
+    kept = {name: value for name, value in data.items() if not name.startswith("lastModified")}
+    return {**document, "systemData": kept}
+
+
 @contextmanager
 def answering(azure: LocalAzure) -> Iterator[httpx.Client]:
     """Serves the control plane on a free port; a client that asks for ARM's host name there."""
@@ -235,11 +256,11 @@ def answering(azure: LocalAzure) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def booted(folder: Path, serving: FakeServing) -> Iterator[Cloud]:
+def booted(folder: Path, serving: FakeServing, settings: Settings | None = None) -> Iterator[Cloud]:
     """A Local Azure on a state folder, which may hold what an earlier one left."""
     home = Home.at(folder)
     home.create()
-    settings = Settings()
+    settings = settings or Settings()
     tokens = TokenIssuer.at(home, settings.tenant_id)
     azure = LocalAzure(settings, home, tokens, cast("AzuriteFleet", FakeFleet()), cast("Serving", serving))
     azure.start(0)
@@ -259,12 +280,29 @@ def until(condition: Callable[[], object], what: str) -> None:
     raise AssertionError(f"it did not come about that {what}")
 
 
+def put_on_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Models and code are on disk already."""
+    found = content.ModelFiles(folder, folder / "model")
+    monkeypatch.setattr("localazure.providers.ml.online_serving.model_files", lambda *args: found)
+    monkeypatch.setattr("localazure.providers.ml.online_serving.code_folder", lambda *args: folder)
+
+
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models and code are on disk already."""
-    found = content.ModelFiles(tmp_path, tmp_path / "model")
-    monkeypatch.setattr("localazure.providers.ml.online.model_files", lambda *args: found)
-    monkeypatch.setattr("localazure.providers.ml.online.code_folder", lambda *args: tmp_path)
+    put_on_disk(monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud for tests that leave it as it was: one for all of them, for there are many. It has a deployment."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as monkeypatch, booted(folder / "home", FakeServing()) as made:
+        put_on_disk(monkeypatch, folder)
+        made.prepare()
+        made.put(made.endpoint(), made.endpoint_body())
+        made.put(f"{made.endpoint()}/deployments/blue", made.deployment_body())
+        yield made
 
 
 @pytest.fixture

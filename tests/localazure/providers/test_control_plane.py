@@ -122,7 +122,12 @@ def test_a_deleted_vault_keeps_its_name_and_can_be_purged_unless_protected(cloud
     path = f"{cloud.group}/providers/Microsoft.KeyVault/vaults/vault2"
     body = {
         "location": "eastus",
-        "properties": {"tenantId": "t", "sku": {"family": "A", "name": "standard"}, "enablePurgeProtection": True},
+        "properties": {
+            "tenantId": cloud.subscription,
+            "sku": {"family": "A", "name": "standard"},
+            "accessPolicies": [],
+            "enablePurgeProtection": True,
+        },
     }
     cloud.put(path, body)
     assert cloud.send("DELETE", path).status_code == 200

@@ -204,3 +204,249 @@ def test_no_job_begins_in_a_workspace_that_is_being_deleted(batch: Cloud, monkey
     finally:
         release.set()
     batch.wait(answer)
+
+
+# How batch jobs are answered and cleared away -------------------------------------------------------------------------
+
+
+def test_an_endpoint_without_a_deployment_to_run_says_so_in_the_services_words(batch: Cloud) -> None:
+    body = {"location": "eastus", "properties": {"authMode": "AADToken"}}
+    batch.put(f"{batch.workspace}/batchEndpoints/bare", body)
+    assert "No valid deployments to route to." in batch.refusal(invoke(batch, "bare"), 404)
+
+
+def test_an_invocation_is_answered_with_a_link_to_the_deployment(batch: Cloud) -> None:
+    answer = invoke(batch)
+    deployment = f"{batch.workspace}/batchEndpoints/batch/deployments/first"
+    front = "https://eastus.api.azureml.ms/mferp/managementfrontend"
+    assert answer.headers["location"] == f"{front}{deployment}?api-version=2020-09-01-dataplanepreview"
+    assert answer.headers["azureml-model-deployment"] == "first"
+
+
+def test_an_input_is_read_in_one_of_azures_modes(batch: Cloud) -> None:
+    uri = "https://storage1.blob.core.windows.net/in/files"
+    data: dict[str, dict[str, Any]] = {"files": {"uri": uri, "jobInputType": "UriFolder", "mode": {"a": 1}}}
+    assert "properties.inputData.files.mode" in batch.refusal(invoke(batch, inputData=data), 400)
+    data["files"]["mode"] = "download"
+    assert invoke(batch, inputData=data).json()["properties"]["inputData"]["files"]["mode"] == "Download"
+
+
+def test_a_batch_job_is_polled_until_it_is_canceled(batch: Cloud, scorer: FakeBatch) -> None:
+    scorer.gate.clear()
+    invoke(batch, name="long")
+    until(lambda: scorer.specs, "it runs")
+    answer = batch.send("POST", f"{batch.workspace}/jobs/long/cancel")
+    assert (answer.status_code, answer.json()) == (202, {}), "as recorded"
+    assert answer.headers["x-ms-async-operation-timeout"] == "PT1H"
+    batch.wait(answer)
+    last = batch.send("GET", answer.headers["location"])
+    assert (last.status_code, last.content) == (200, b"")
+    ends(batch, "long", "Canceled")
+
+
+def test_a_batch_job_can_be_sent_back_as_it_was_answered(batch: Cloud) -> None:
+    invoke(batch, name="done")
+    ends(batch, "done", "Completed")
+    batch.unchanged(f"{batch.workspace}/jobs/done")
+
+
+def test_the_folder_of_a_job_goes_with_the_job_and_with_its_workspace(batch: Cloud, scorer: FakeBatch) -> None:
+    jobs = batch.azure._cloud.home.jobs
+    for name in ("one", "two"):
+        invoke(batch, name=name)
+        ends(batch, name, "Completed")
+    until(lambda: len(list(jobs.glob("*/*"))) == 2, "each has left a folder")
+    assert batch.send("DELETE", f"{batch.workspace}/jobs/one").status_code == 200
+    until(lambda: [folder.name for folder in jobs.glob("*/*")] == ["two"], "the job's folder goes")
+    batch.wait(batch.send("DELETE", batch.workspace))
+    until(lambda: not list(jobs.glob("*")), "the workspace's jobs go")
+
+
+def test_a_job_that_ends_after_its_workspace_leaves_no_folder(batch: Cloud, scorer: FakeBatch) -> None:
+    jobs = batch.azure._cloud.home.jobs
+    scorer.gate.clear()
+    invoke(batch, name="late")
+    until(lambda: scorer.specs, "it runs")
+    batch.wait(batch.send("DELETE", batch.workspace))
+    until(lambda: not list(jobs.glob("*/*")), "nothing is left")
+    scorer.gate.set()
+
+
+# Jobs that clients submit ---------------------------------------------------------------------------------------------
+
+LITERAL = {"jobInputType": "Literal", "value": "10"}
+TRIAL = {"command": "python main.py", "environmentId": "azureml:env:1"}
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    "Command": {"jobType": "command", "command": "ls", "environmentId": "azureml:env:1", "inputs": {"n": LITERAL}},
+    "Pipeline": {"jobType": "Pipeline", "jobs": {"a": {"type": "command"}}, "settings": {"default_compute": "c"}},
+    "Sweep": {
+        "jobType": "Sweep",
+        "searchSpace": {"lr": ["uniform", [0, 1]]},
+        "samplingAlgorithm": {"samplingAlgorithmType": "Random"},
+        "objective": {"goal": "Maximize", "primaryMetric": "acc"},
+        "trial": TRIAL,
+    },
+    "Spark": {
+        "jobType": "Spark",
+        "codeId": "azureml:code:1",
+        "entry": {"sparkJobEntryType": "SparkJobPythonEntry", "file": "a.py"},
+    },
+    "AutoML": {"jobType": "AutoML", "taskDetails": {"taskType": "Classification"}},
+}
+
+
+def submit(cloud: Cloud, name: str, **properties: Any) -> httpx.Response:
+    return cloud.send("PUT", f"{cloud.workspace}/jobs/{name}", {"properties": properties})
+
+
+def names(cloud: Cloud, query: str = "") -> list[str]:
+    return [each["name"] for each in cloud.get(f"{cloud.workspace}/jobs?api-version=2025-12-01{query}")["value"]]
+
+
+@pytest.mark.parametrize("kind", DEFINITIONS)
+def test_a_submitted_job_waits_and_never_says_that_it_is_done(cloud: Cloud, kind: str) -> None:
+    answer = submit(cloud, "mine", **DEFINITIONS[kind])
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["properties"]["status"] == "Preparing"
+    assert "/jobs/mine?api-version=" in answer.headers["location"]
+    own = job(cloud, "mine")
+    assert (own["status"], own["jobType"], own["experimentName"]) == ("Queued", kind, "Default")
+    assert set(own["services"]) == {"Tracking", "Studio"}
+    cloud.unchanged(f"{cloud.workspace}/jobs/mine")
+
+
+def test_a_command_job_is_filled_in_as_recorded(cloud: Cloud) -> None:
+    folder = {"jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/data/"}
+    submit(cloud, "filled", **{**DEFINITIONS["Command"], "inputs": {"data": folder}}, tags={"a": "b"})
+    own = job(cloud, "filled")
+    expected: dict[str, Any] = {
+        "displayName": "filled",
+        "isArchived": False,
+        "identity": None,
+        "componentId": None,
+        "computeId": None,
+        "codeId": None,
+        "distribution": None,
+        "limits": None,
+        "environmentVariables": {},
+        "parameters": {},
+        "resources": {
+            "instanceCount": 1,
+            "instanceType": None,
+            "properties": None,
+            "shmSize": "2g",
+            "dockerArgs": None,
+        },
+        "inputs": {"data": {"description": None, "mode": "ReadOnlyMount", **folder}},
+        "outputs": {
+            "default": {
+                "description": None,
+                "uri": "azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.filled",
+                "mode": "ReadWriteMount",
+                "jobOutputType": "uri_folder",
+            }
+        },
+    }
+    assert {name: own[name] for name in expected} == expected
+    data = cloud.get(f"{cloud.workspace}/jobs/filled")["systemData"]
+    assert set(data) == {"createdAt", "createdBy", "createdByType"}
+
+
+def test_a_submitted_job_is_canceled_at_once(cloud: Cloud) -> None:
+    submit(cloud, "mine", **DEFINITIONS["Pipeline"])
+    path = f"{cloud.workspace}/jobs/mine"
+    assert "cancel it first" in cloud.refusal(cloud.send("DELETE", path), 400)
+    answer = cloud.send("POST", f"{path}/cancel")
+    assert answer.status_code == 202
+    assert cloud.send("GET", answer.headers["location"]).status_code == 200
+    assert job(cloud, "mine")["status"] == "Canceled"
+    assert cloud.send("POST", f"{path}/cancel").status_code == 200, "there is nothing left to cancel"
+    assert [cloud.send("DELETE", path).status_code for _ in range(2)] == [200, 204]
+    assert "Job mine not found." in cloud.refusal(cloud.send("GET", path), 404)
+    assert "was not found" in cloud.refusal(cloud.send("GET", answer.headers["location"]), 404)
+
+
+def test_jobs_are_listed_as_the_query_asks(cloud: Cloud) -> None:
+    submit(cloud, "one", **DEFINITIONS["Command"], tags={"team": "a"})
+    submit(cloud, "two", **DEFINITIONS["Pipeline"], properties={"k": "v"})
+    submit(cloud, "three", **DEFINITIONS["Pipeline"], isArchived=True)
+    assert names(cloud) == ["two", "one"], "newest first, without those that are archived"
+    assert names(cloud, "&listViewType=All") == ["three", "two", "one"]
+    assert names(cloud, "&listViewType=ArchivedOnly") == ["three"]
+    assert names(cloud, "&jobType=command") == ["one"]
+    assert names(cloud, "&tag=team") == ["one"]
+    assert names(cloud, "&properties=k=v") == ["two"]
+    assert names(cloud, "&$skip=1") == ["one"]
+    assert names(cloud, "&scheduled=true") == []
+    for query, said in (("&jobType=Batch", "Pipeline"), ("&listViewType=Mine", "ArchivedOnly")):
+        answer = cloud.send("GET", f"{cloud.workspace}/jobs?api-version=2025-12-01{query}")
+        assert said in cloud.refusal(answer, 400)
+
+
+def test_of_a_submitted_job_only_what_is_said_about_it_changes(cloud: Cloud) -> None:
+    first = {**DEFINITIONS["Command"], "properties": {"a": "1"}}
+    submit(cloud, "mine", **first)
+    told = submit(cloud, "mine", **first, displayName="other", tags={"a": "b"}, description="d", isArchived=True)
+    assert told.status_code == 200, told.text
+    added = submit(cloud, "mine", **{**first, "properties": {"b": "2"}})
+    assert added.json()["properties"]["properties"] == {"a": "1", "b": "2"}
+    for change, said in (
+        ({"command": "rm"}, "changes: command"),
+        ({"experimentName": "e"}, "changes: experimentName"),
+        ({"inputs": {}}, "changes: inputs"),
+        ({"properties": {"a": "2"}}, "changes: properties.a"),
+    ):
+        assert said in cloud.refusal(submit(cloud, "mine", **{**first, **change}), 400)
+    kind = cloud.refusal(submit(cloud, "mine", **DEFINITIONS["Pipeline"]), 400)
+    assert "A job with this name already exists." in kind
+
+
+COMMAND = DEFINITIONS["Command"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "said"),
+    [
+        ({}, "'properties.jobType' is required"),
+        ({"jobType": "Batch"}, "AutoML, Command, Sweep, Pipeline, Spark"),
+        ({"jobType": "Command", "command": "ls"}, "'properties.environmentId' is required"),
+        ({**COMMAND, "command": ""}, "'properties.command' is empty"),
+        ({**COMMAND, "environmentId": "azureml:none:1"}, "azureml:none:1"),
+        ({**COMMAND, "codeId": "azureml:none:1"}, "azureml:none:1"),
+        ({**COMMAND, "computeId": "/none"}, "no compute that exists"),
+        ({**COMMAND, "resources": {"instanceCount": 0}}, "properties.resources.instanceCount"),
+        ({**COMMAND, "inputs": {"n": {"value": "1"}}}, "'properties.inputs.n.jobInputType' is required"),
+        ({**COMMAND, "inputs": {"n": {"jobInputType": "uri_file"}}}, "'properties.inputs.n.uri' is required"),
+        ({**COMMAND, "outputs": {"o": {"uri": "u"}}}, "'properties.outputs.o.jobOutputType' is required"),
+        ({**COMMAND, "inputs": {"n": {**LITERAL, "jobInputType": "Csv"}}}, "uri_folder"),
+        ({**COMMAND, "tags": {"a": []}}, "properties.tags.a"),
+        ({"jobType": "Pipeline", "sourceJobId": "/none"}, "'sourceJobId' names was not found"),
+        ({"jobType": "Sweep", "trial": TRIAL}, "'properties.searchSpace' is required"),
+        ({"jobType": "Spark", "codeId": "azureml:code:1"}, "'properties.entry' is required"),
+        ({**DEFINITIONS["Spark"], "jars": [1]}, "properties.jars.0"),
+        ({"jobType": "AutoML"}, "'properties.taskDetails' is required"),
+    ],
+)
+def test_a_job_that_says_something_wrong_is_refused(cloud: Cloud, properties: dict[str, Any], said: str) -> None:
+    assert said in cloud.refusal(submit(cloud, "wrong", **properties), 400)
+    assert names(cloud, "&listViewType=All") == []
+
+
+def test_a_jobs_name_is_what_azure_takes(cloud: Cloud) -> None:
+    assert "255 letters" in cloud.refusal(submit(cloud, "-a", **COMMAND), 400)
+
+
+def test_a_job_in_a_curated_environment_is_kept(cloud: Cloud) -> None:
+    for number, environment in enumerate(
+        ("azureml:AzureML-sklearn-1.5:1", "azureml://registries/azureml/environments/e/versions/1")
+    ):
+        assert submit(cloud, f"curated-{number}", **{**COMMAND, "environmentId": environment}).status_code == 201
+
+
+def test_a_submitted_job_waits_again_after_a_restart(tmp_path: Path, files: None) -> None:
+    with booted(tmp_path / "home", FakeServing()) as cloud:
+        cloud.prepare()
+        submit(cloud, "mine", **COMMAND)
+    with booted(tmp_path / "home", FakeServing()) as cloud:
+        assert job(cloud, "mine")["status"] == "Queued"
+        assert cloud.azure.status()["jobs"]

@@ -65,11 +65,20 @@ def test_a_deployment_whose_workspace_goes_while_it_starts_leaves_no_process(clo
     cloud.put(cloud.endpoint(), cloud.endpoint_body())
     cloud.serving.gate.clear()
     cloud.send("PUT", f"{cloud.endpoint()}/deployments/blue", cloud.deployment_body())
+    until(lambda: cloud.serving.asked, "blue begins to start")
     gone = cloud.send("DELETE", getattr(cloud, above))
     cloud.wait(gone)
     cloud.serving.gate.set()
     until(lambda: cloud.serving.history, "blue starts")
     until(lambda: not cloud.serving.deployed, "its process ends, for no row of the store owns it")
+
+
+@pytest.mark.parametrize("above", ["workspace", "group"])
+def test_an_endpoint_whose_workspace_goes_is_routed_to_no_more(cloud: Cloud, above: str) -> None:
+    cloud.put(cloud.endpoint(), cloud.endpoint_body())
+    assert [each.name for each in cloud.serving.routed] == ["online"]
+    cloud.wait(cloud.send("DELETE", getattr(cloud, above)))
+    assert cloud.serving.routed == [], "it had no deployment, whose end would have been noticed"
 
 
 def test_deleting_a_workspace_ends_its_deployments_and_removes_its_files(cloud: Cloud) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,19 @@ def test_a_deployment_that_does_not_come_back_says_so_and_is_tried_again_at_the_
         assert cloud.send("PUT", blue(cloud), body).status_code == 201, "it was created once, so it can be updated"
     with booted(home, FakeServing()) as cloud:
         until(lambda: cloud.get(blue(cloud))["properties"]["provisioningState"] == "Succeeded", "blue is back")
+
+
+def test_a_key_whose_change_a_restart_interrupts_is_changed_after_it(home: Path) -> None:
+    with booted(home, FakeServing()) as cloud:
+        cloud.prepare()
+        cloud.put(cloud.endpoint(), cloud.endpoint_body())
+        release = threading.Event()
+        cloud.serving.route = lambda routes: release.wait(30) and None  # pyright: ignore[reportAttributeAccessIssue]
+        body = {"keyType": "Primary", "keyValue": "new-key"}
+        assert cloud.send("POST", f"{cloud.endpoint()}/regenerateKeys", body).status_code == 202
+        cloud.azure._cloud.operations.stop()
+        release.set()
+    with booted(home, FakeServing()) as cloud:
+        keys = f"{cloud.endpoint()}/listKeys"
+        until(lambda: cloud.send("POST", keys).json()["primaryKey"] == "new-key", "the operation is taken up")
+        until(lambda: cloud.serving.routed[0].keys[0] == "new-key", "and requests with the new key are let in")

@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to give."""
+    """One answer to give; with status 0 the connection is closed without one."""
 
     status: int
     body: Any = None
@@ -181,6 +181,9 @@ def running() -> Iterator[FakeArm]:
             body = json.loads(content) if content else None
             answer = arm.handle(Request(self.command, parts.path, query, body, headers))
             sent = b"" if answer.body is None else json.dumps(answer.body).encode()
+            if answer.status == 0:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

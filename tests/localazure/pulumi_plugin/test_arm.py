@@ -117,10 +117,11 @@ def test_a_refusal_carries_code_message_and_details(fake: FakeArm, arm: Arm) -> 
     assert not refused.value.accepted
 
 
+LOST = Answer(0)
 BUSY = Answer(409, {"error": {"code": "AnotherOperationInProgress", "message": "wait"}})
 
 
-@pytest.mark.parametrize("answer", [Answer(429, headers={"Retry-After": "0"}), Answer(503), Answer(408), BUSY])
+@pytest.mark.parametrize("answer", [Answer(429, headers={"Retry-After": "0"}), Answer(503), Answer(408), BUSY, LOST])
 def test_what_may_pass_is_tried_again(fake: FakeArm, arm: Arm, answer: Answer) -> None:
     fake.faults["PUT"] = [answer] * 3
 
@@ -133,6 +134,15 @@ def test_what_does_not_pass_fails_after_four_attempts(fake: FakeArm, arm: Arm) -
     fake.faults["PUT"] = [Answer(500, {"error": {"code": "InternalServerError", "message": "m"}})] * 4
 
     with pytest.raises(ArmError, match="InternalServerError"):
+        arm.put(ID, {}, QUERY, long=False)
+
+    assert len(fake.sent("PUT")) == 4
+
+
+def test_a_connection_that_breaks_each_time_is_said(fake: FakeArm, arm: Arm) -> None:
+    fake.faults["PUT"] = [LOST] * 4
+
+    with pytest.raises(ArmError, match=r"does not answer PUT .*disconnected"):
         arm.put(ID, {}, QUERY, long=False)
 
     assert len(fake.sent("PUT")) == 4

@@ -62,6 +62,13 @@ def test_a_request_reaches_the_deployment_that_has_the_traffic(caller: httpx.Cli
     assert answer.headers["server"] == "azureml-frontdoor"
 
 
+def test_what_each_deployment_answered_is_counted(router: Router, caller: httpx.Client) -> None:
+    for headers in ({}, {"azureml-model-deployment": "green"}, {"x-status": "500"}):
+        caller.post("/score", content=b"{}", headers=headers)
+    # The counters of Envoy's worker reach its statistics a moment later.
+    until(lambda: router.answered() == {"tumor/blue": 2, "tumor/green": 1})
+
+
 def test_the_header_picks_a_deployment_that_has_no_traffic(caller: httpx.Client) -> None:
     answer = caller.post("/score", headers={"azureml-model-deployment": "green"})
     assert (answer.json()["by"], answer.headers["azureml-model-deployment"]) == ("green", "green")

@@ -1,0 +1,206 @@
+"""What Azure ML takes for a workspace, what it fills in, and what it never changes again."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from localazure.arm import body as read
+from localazure.arm import ids
+from localazure.arm.errors import ArmError, invalid, not_emulated
+from localazure.arm.store import Resource, now
+from localazure.providers import insights, keyvault, registries, storage
+from localazure.providers.cloud import Cloud, stable_id
+from localazure.providers.ml.names import SUCCEEDED
+
+KINDS = ("Default", "Hub", "Project", "FeatureStore")
+AUTH_MODES = ("accesskey", "identity", "userdelegationsas")
+DEPENDENCIES = {
+    "storageAccount": storage.TYPE,
+    "keyVault": keyvault.TYPE,
+    "applicationInsights": insights.COMPONENT_TYPE,
+    "containerRegistry": registries.TYPE,
+}
+_REQUIRED = ("storageAccount", "keyVault")
+_FIXED = ("storageAccount", "keyVault", "hbiWorkspace")
+_ISOLATION = ("Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound")
+_WHERE = "properties"
+_OBJECTS = ("serverlessComputeSettings", "featureStoreSettings", "serviceManagedResourcesSettings")
+_RULE_TYPES = ("FQDN", "PrivateEndpoint", "ServiceTag")
+
+
+def workspace_kind(body: dict[str, Any], existing: Resource | None) -> str:
+    """The kind of a workspace. Raises ArmError (400 for another than it has, 501 for those that are not emulated)."""
+    kind = read.choice(body, "kind", KINDS, None) or (existing.document["kind"] if existing else "Default")
+    if kind != "Default":
+        raise not_emulated(f"workspaces of kind {kind}")
+    return kind
+
+
+def check_identity(block: dict[str, Any] | None, sent: dict[str, Any]) -> None:
+    """A workspace has an identity, and says which it is where it has users' only. Raises ArmError (400)."""
+    if block is None or block["type"] == "None":
+        raise invalid(
+            "'identity' is required: a workspace needs a system- or user-assigned identity.", "ValidationError"
+        )
+    if "UserAssigned" not in block["type"].split(","):
+        return
+    own = {each.lower() for each in block.get("userAssignedIdentities") or {}}
+    if not own:
+        raise invalid("'identity.userAssignedIdentities' is empty; it must name an identity.", "ValidationError")
+    primary = _text(sent, "primaryUserAssignedIdentity")
+    if (primary is None and block["type"] == "UserAssigned") or (primary is not None and primary.lower() not in own):
+        raise invalid(
+            f"'properties.primaryUserAssignedIdentity' is {primary!r}; it must be one of "
+            "identity.userAssignedIdentities for a workspace without a system-assigned identity.",
+            "ValidationError",
+        )
+
+
+def check_dependencies(cloud: Cloud, sent: dict[str, Any]) -> None:
+    """Everything that a workspace stands on exists. Raises ArmError (400)."""
+    for name, kind in DEPENDENCIES.items():
+        reference = _text(sent, name)
+        if reference is None:
+            if name in _REQUIRED:
+                raise invalid(f"'properties.{name}' is required.", "ValidationError")
+            continue
+        found = cloud.store.get(reference)
+        if found is None or found.type.lower() != kind.lower():
+            raise ArmError(
+                400, "ValidationError", f"'properties.{name}' names '{reference}', which is no {kind} that exists."
+            )
+        if name == "storageAccount" and str(found.document["sku"]["name"]).startswith("Premium"):
+            raise invalid(
+                f"'properties.storageAccount' names '{found.name}' of {found.document['sku']['name']}; a workspace "
+                "needs a standard storage account.",
+                "ValidationError",
+            )
+
+
+def refuse_move(existing: Resource, wanted: dict[str, Any]) -> None:
+    """Raises ArmError (400) where an update would change what is set when a workspace is created."""
+    for name in _FIXED:
+        before, after = existing.properties.get(name), wanted.get(name)
+        if str(before).lower() != str(after).lower():
+            raise invalid(
+                f"'properties.{name}' of the workspace '{existing.name}' is '{before}' and cannot "
+                f"become '{after}': it is set when the workspace is created.",
+                "ValidationError",
+            )
+    before = (existing.properties.get("encryption") or {}).get("status", "Disabled")
+    after = (wanted.get("encryption") or {}).get("status", "Disabled")
+    if before != after:
+        raise invalid(
+            f"'properties.encryption.status' of the workspace '{existing.name}' is {before} and cannot become {after}.",
+            "ValidationError",
+        )
+    before = (existing.properties.get("managedNetwork") or {}).get("isolationMode", "Disabled")
+    if before != "Disabled" and wanted["managedNetwork"]["isolationMode"] == "Disabled":
+        raise invalid(
+            f"'properties.managedNetwork.isolationMode' of the workspace '{existing.name}' is {before} and cannot be "
+            "Disabled again.",
+            "ValidationError",
+        )
+
+
+def properties(
+    cloud: Cloud, sent: dict[str, Any], before: dict[str, Any], resource_id: str, location: str
+) -> dict[str, Any]:
+    """The properties of a workspace; `before` are those that it has, empty for a new one. Raises ArmError (400)."""
+    host = f"{location.replace(' ', '').lower()}.api.azureml.ms"
+    account = cloud.store.get(_text(sent, "storageAccount") or "/")
+    return {
+        "friendlyName": _text(sent, "friendlyName") or ids.name(resource_id),
+        "description": read.text(sent, "description", _WHERE) or "",
+        **{name: _text(sent, name) for name in DEPENDENCIES},
+        "hbiWorkspace": _flag(sent, "hbiWorkspace", False),
+        "imageBuildCompute": read.text(sent, "imageBuildCompute", _WHERE) or "",
+        "v1LegacyMode": _flag(sent, "v1LegacyMode", False),
+        "publicNetworkAccess": read.choice(sent, "publicNetworkAccess", ("Enabled", "Disabled"), "Enabled", _WHERE),
+        "allowPublicAccessWhenBehindVnet": _flag(sent, "allowPublicAccessWhenBehindVnet", False),
+        "primaryUserAssignedIdentity": _text(sent, "primaryUserAssignedIdentity"),
+        "systemDatastoresAuthMode": _auth_mode(sent),
+        "enableDataIsolation": _flag(sent, "enableDataIsolation", False),
+        "enableServiceSideCMKEncryption": _flag(sent, "enableServiceSideCMKEncryption", False),
+        "allowRoleAssignmentOnRG": _flag(sent, "allowRoleAssignmentOnRG", True),
+        "EnableSoftwareBillOfMaterials": False,
+        "ipAllowlist": read.sequence(sent, "ipAllowlist", _WHERE),
+        "networkAcls": read.mapping(sent, "networkAcls", _WHERE)
+        or {"defaultAction": "Allow", "bypass": "AzureServices", "ipRules": [], "resourceAccessRules": []},
+        "managedNetwork": _network(read.mapping(sent, "managedNetwork", _WHERE), resource_id),
+        "encryption": _encryption(read.mapping(sent, "encryption", _WHERE)),
+        **{name: _object(sent, name) for name in _OBJECTS},
+        "workspaceId": before.get("workspaceId") or str(uuid.uuid4()),
+        "tenantId": cloud.settings.tenant_id,
+        "discoveryUrl": f"https://{host}/discovery",
+        "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{resource_id}",
+        "creationTime": before.get("creationTime") or now(),
+        "notebookInfo": None,
+        "sdkTelemetryAppInsightsKey": stable_id("sdkTelemetry", location),
+        "softDeleteEnabled": True,
+        "storageHnsEnabled": bool(account is not None and account.properties.get("isHnsEnabled")),
+        "privateLinkCount": 0,
+        "privateEndpointConnections": [],
+        "provisioningState": SUCCEEDED,
+    }
+
+
+def _auth_mode(sent: dict[str, Any]) -> str:
+    if not _text(sent, "systemDatastoresAuthMode"):
+        return AUTH_MODES[0]
+    return read.choice(sent, "systemDatastoresAuthMode", AUTH_MODES, None, _WHERE) or AUTH_MODES[0]
+
+
+def _network(sent: dict[str, Any], resource_id: str) -> dict[str, Any]:
+    where = "properties.managedNetwork"
+    mode = read.choice(sent, "isolationMode", _ISOLATION, "Disabled", where) or "Disabled"
+    network: dict[str, Any] = {
+        "isolationMode": mode,
+        "changeableIsolationModes": list(_ISOLATION[1:]),
+        "enableNetworkMonitor": False,
+        "enableFirewallLog": False,
+    }
+    if mode == "Disabled":
+        return network
+    rules = read.mapping(sent, "outboundRules", where)
+    for name in rules:
+        rule = read.mapping(rules, name, f"{where}.outboundRules", required=True)
+        if read.choice(rule, "type", _RULE_TYPES, None, f"{where}.outboundRules.{name}") is None:
+            raise invalid(f"'{where}.outboundRules.{name}.type' is required.", "ValidationError")
+    network |= {
+        "networkId": stable_id("network", resource_id),
+        "outboundRules": rules,
+        "firewallSku": read.choice(sent, "firewallSku", ("Standard", "Basic"), "Standard", where),
+        # Azure makes the network with the first compute; here nothing ever does.
+        "status": {"status": "Inactive", "sparkReady": False},
+    }
+    return network
+
+
+def _encryption(sent: dict[str, Any]) -> dict[str, Any] | None:
+    """Encryption with the customer's key; None where it is off, as in a workspace without."""
+    where = "properties.encryption"
+    if read.choice(sent, "status", ("Enabled", "Disabled"), "Disabled", where) == "Disabled":
+        return None
+    vault = read.mapping(sent, "keyVaultProperties", where, required=True)
+    for name in ("keyVaultArmId", "keyIdentifier"):
+        read.text(vault, name, f"{where}.keyVaultProperties", required=True)
+    return {**sent, "status": "Enabled"}
+
+
+def _object(sent: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return read.mapping(sent, name, _WHERE) or None
+
+
+def _text(sent: dict[str, Any], name: str) -> str | None:
+    """A text; None for an empty one, which the client's template sends for what is not set."""
+    return read.text(sent, name, _WHERE) or None
+
+
+def _flag(sent: dict[str, Any], name: str, default: bool) -> bool:
+    """A boolean, which the client's template sends as text."""
+    value = sent.get(name)
+    if isinstance(value, str) and value.lower() in ("true", "false", ""):
+        return value.lower() == "true" if value else default
+    return read.flag(sent, name, default, _WHERE)
