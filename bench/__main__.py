@@ -2,7 +2,7 @@
 
 Machines differ and are noisy, so every figure stands beside a reference that was measured in the same go, and the ratio
 is what counts. `python -m bench --from-nothing` also empties a cache of its own and sets up from there, which takes
-minutes.
+minutes; `--control-plane` measures Local Azure's alone, and prints what it finds.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import argparse
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from bench import control_plane
 from bench.clone import Clone, copy_of_the_tree
+from bench.figures import Figure, median, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 EMPTY_PROGRAM = {
@@ -31,31 +30,24 @@ EMPTY_PROGRAM = {
 REQUESTS = 500
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measurement beside its reference, in seconds."""
-
-    what: str
-    seconds: float
-    reference: str
-    reference_seconds: float
-
-    @property
-    def row(self) -> str:
-        """A row of the table."""
-        ratio = self.seconds / self.reference_seconds
-        mine, other = _time(self.seconds), _time(self.reference_seconds)
-        return f"| {self.what} | {mine} | {self.reference} | {other} | {ratio:.2f} |"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--from-nothing", action="store_true", help="also set up from an empty cache")
+    parser.add_argument("--control-plane", action="store_true", help="only Local Azure's; BENCHMARKS.md is kept")
     options = parser.parse_args()
+    if options.control_plane:
+        return _only_the_control_plane()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         figures = list(_measure(Path(folder), options.from_nothing))
     (ROOT / "BENCHMARKS.md").write_text(_page(figures, options.from_nothing))
     print("\n".join(figure.row for figure in figures))
+    return 0
+
+
+def _only_the_control_plane() -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for figure in control_plane.measure(ROOT, Path(sys.executable), Path(folder)):
+            print(figure.row, flush=True)
     return 0
 
 
@@ -66,13 +58,14 @@ def _measure(folder: Path, from_nothing: bool) -> Iterable[Figure]:
             yield _set_up_from_nothing(clone, folder)
         clone.make("setup")
         preview = _empty_program(clone, folder / "empty")
-        reference = _timed(preview)
+        reference = timed(preview)
         name = "`pulumi preview` of an empty program"
         for what, change in _walk(clone):
             change()
-            yield Figure(what, _timed(lambda: clone.make("up")), name, reference)
-        yield Figure("`make preview`, nothing changed", _timed(lambda: clone.make("preview")), name, reference)
+            yield Figure(what, timed(lambda: clone.make("up")), name, reference)
+        yield Figure("`make preview`, nothing changed", timed(lambda: clone.make("preview")), name, reference)
         yield from _scoring(clone)
+        yield from control_plane.measure(clone.path, clone.path / ".venv/bin/python", folder)
     finally:
         clone.end()
 
@@ -85,7 +78,7 @@ def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
         if found := shutil.which(tool):
             (bare / tool).symlink_to(found)
     variables = {"AZUREML_ENDPOINTS_CACHE": str(folder / "cache"), "PATH": str(bare)}
-    seconds = _timed(lambda: clone.make("setup", variables))
+    seconds = timed(lambda: clone.make("setup", variables))
     venv = folder / "reference"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     fetch = [venv / "bin/pip", "install", "--quiet", "--no-cache-dir", "azure-ai-ml==1.35.2"]
@@ -93,7 +86,7 @@ def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
         "set-up from an empty cache, without `pulumi`, `go`, `node`",
         seconds,
         "`pip install azure-ai-ml`, no cache",
-        _timed(lambda: subprocess.run(fetch, check=True)),
+        timed(lambda: subprocess.run(fetch, check=True)),
     )
 
 
@@ -130,26 +123,12 @@ def _scoring(clone: Clone) -> Iterable[Figure]:
     deployment = next(each for each in endpoint["deployments"] if each["name"].startswith("green"))
     port = deployment["instances"][0]["port"]
     body = (clone.path / "scoring/samples/request.json").read_bytes()
-    direct = _median(clone.post(f"http://127.0.0.1:{port}/score", body, REQUESTS))
+    direct = median(clone.post(f"http://127.0.0.1:{port}/score", body, REQUESTS))
     headers = {"azureml-model-deployment": deployment["name"]}
-    through = _median(clone.post(endpoint["scoringUri"], body, REQUESTS, headers=headers, proxied=True))
+    through = median(clone.post(endpoint["scoringUri"], body, REQUESTS, headers=headers, proxied=True))
     yield Figure(
         "one scored request, through proxy, TLS and router (median)", through, "the same, to the instance", direct
     )
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _median(seconds: list[float]) -> float:
-    return statistics.median(seconds)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _page(figures: list[Figure], from_nothing: bool) -> str:
@@ -162,7 +141,7 @@ def _page(figures: list[Figure], from_nothing: bool) -> str:
         f"{date.today()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, by `{command}`.",
         "",
-        "| what | time | reference | time | ratio |",
+        "| what | measured | reference | measured | ratio |",
         "|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(figure.row for figure in figures)]) + "\n"
