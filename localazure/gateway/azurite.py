@@ -16,6 +16,7 @@ from localazure import processes, tools
 from localazure.blobs import Blobs
 from localazure.errors import StartFailed, UnknownName
 from localazure.gateway.ca import CertificateAuthority
+from localazure.gateway.tokens import public_key
 from localazure.home import Home, last_lines
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class AzuriteFleet:
             self._home,
             self._command(account),
             env={name: os.environ[name] for name in INHERITED if name in os.environ}
-            | {"AZURITE_ACCOUNTS": ":".join([account, *known.keys])},
+            | {"AZURITE_ACCOUNTS": ":".join([account, *known.keys]), "LOCALAZURE_TOKEN_KEY": public_key(self._home)},
             log=output,
         )
         known.port = self._announced(account, known.process, output, before)

@@ -86,6 +86,13 @@ class TokenIssuer:
         return uuid.uuid5(uuid.NAMESPACE_URL, str(self._public.public_numbers().n)).hex
 
 
+def public_key(home: Home) -> str:
+    """What a home's tokens are checked with, as PEM."""
+    public = _kept_key(home.ca / "token-key.pem").public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return public.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
 def _kept_key(file: Path) -> rsa.RSAPrivateKey:
     if not file.is_file():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

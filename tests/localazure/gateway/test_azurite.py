@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -131,7 +132,11 @@ def test_both_keys_open_it_and_a_new_pair_replaces_them(fleet: AzuriteFleet, aut
         containers(KEY)
 
 
-def test_a_token_for_storage_opens_it(fleet: AzuriteFleet, home: Home, authority: CertificateAuthority) -> None:
+def test_a_token_for_storage_opens_it(
+    fleet: AzuriteFleet, home: Home, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    stranger = Home.at(tmp_path / "another home")
+    stranger.create()
     tokens = TokenIssuer.at(home, "a-tenant")
     url = f"https://127.0.0.1:{fleet.ensure(ACCOUNT, KEY)}/{ACCOUNT}"
 
@@ -144,6 +149,7 @@ def test_a_token_for_storage_opens_it(fleet: AzuriteFleet, home: Home, authority
     for refused in (
         tokens.issue("https://management.azure.com", object_id="somebody"),
         tokens.issue(STORAGE, object_id="somebody", lifetime=timedelta(minutes=-1)),
+        TokenIssuer.at(stranger, "a-tenant").issue(STORAGE, object_id="somebody"),
     ):
         with pytest.raises(HttpResponseError, match=r"authenticat|validation"):
             containers(refused)
