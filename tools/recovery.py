@@ -12,7 +12,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,15 @@ def _is_child(argv: Sequence[str]) -> bool:
 
 
 # half-made resources
+
+# What Azure never repairs has ways out of its own: `summary.way_out`, `dynamic.wait`.
+FINAL = (":OnlineEndpoint", ":BatchEndpoint", ":OnlineDeployment", ":BatchDeployment")
+
+
+def unfinished(resources: Iterable[Resource]) -> list[str]:
+    """The names of resources whose last operation failed in Azure, and which another one would set right."""
+    failed = [each for each in resources if each.get("initErrors") and not each["type"].endswith(FINAL)]
+    return [each["urn"].rpartition("::")[2] for each in failed]
 
 
 def bring_back(project: Path, stack: str, environment: Environment) -> None:

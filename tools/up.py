@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from localazure.home import DEFAULT_NAME, Home
@@ -51,16 +52,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def up(stack: str) -> int:
     environment = prepare(stack)
     recovery.bring_back(ROOT, stack, environment)
-    code = pulumi(["up", *unattended(environment), "--suppress-outputs", "--stack", stack], environment)
+    command = ["up", *unattended(environment), "--suppress-outputs", "--stack", stack]
+    failed = recovery.unfinished(resources(stack, environment))
+    if failed:
+        print(f"Azure did not finish {', '.join(failed)} last time; writing them again.", flush=True)
+    code = pulumi([*command, *as_it_was(failed)], environment)
+    if code == 0 and failed:
+        code = pulumi(command, environment)
     if code == INTERRUPTED:
         print("Interrupted. `make up` goes on from here.", file=sys.stderr)
     elif code:
-        state = json.loads(answer(["pulumi", "stack", "export", "--stack", stack], environment))
-        print(summary.way_out(state["deployment"].get("resources") or []), file=sys.stderr)
+        print(summary.way_out(resources(stack, environment)), file=sys.stderr)
     if code == 0:
         outputs = stack_outputs(stack, environment)
         print(summary.of(outputs, environment if reaches_local_azure(environment) else None))
     return code
+
+
+def as_it_was(failed: Sequence[str]) -> list[str]:
+    """How to look at the stack where something was not finished: a refresh would forget that it has to be."""
+    return ["--refresh=false"] if failed else []
+
+
+def resources(stack: str, environment: Environment) -> list[dict[str, Any]]:
+    """What is in the stack's state."""
+    state = recovery.checkpoint(ROOT, stack, environment)
+    if state is None:
+        state = json.loads(answer(["pulumi", "stack", "export", "--stack", stack], environment))["deployment"]
+    return state.get("resources") or []
 
 
 def stack_outputs(stack: str, environment: Environment) -> summary.Outputs:
@@ -71,7 +90,9 @@ def stack_outputs(stack: str, environment: Environment) -> summary.Outputs:
 
 
 def preview(stack: str) -> int:
-    return pulumi(["preview", "--stack", stack], prepare(stack))
+    environment = prepare(stack)
+    failed = recovery.unfinished(resources(stack, environment))
+    return pulumi(["preview", "--stack", stack, *as_it_was(failed)], environment)
 
 
 def down(stack: str) -> int:

@@ -267,3 +267,17 @@ def test_a_creation_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(recovery, "PATIENCE", 0.0)
     with pytest.raises(recovery.RecoveryError, match="/id is still creating"):
         recovery._wait_until_done(lambda: {"id": "/id", "properties": {"provisioningState": "Creating"}}, pause=0)
+
+
+def test_what_azure_did_not_finish_is_written_again_but_for_what_it_never_repairs() -> None:
+    def resource(name: str, kind: str, *errors: str) -> dict[str, Any]:
+        return {"urn": f"urn:pulumi:local::project::{kind}::{name}", "type": kind, "initErrors": list(errors)}
+
+    resources = [
+        resource("storage", "azure-native:storage:StorageAccount", "OutOfCapacity"),
+        resource("workspace", "azure-native:machinelearningservices:Workspace"),
+        resource("endpoint", "azure-native:machinelearningservices:OnlineEndpoint", "OutOfCapacity"),
+        resource("blue", "azure-native:machinelearningservices:OnlineDeployment", "ResourceNotReady"),
+        {"urn": "urn:pulumi:local::project::pulumi:pulumi:Stack::stack", "type": "pulumi:pulumi:Stack"},
+    ]
+    assert recovery.unfinished(resources) == ["storage"]
