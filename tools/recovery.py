@@ -137,10 +137,20 @@ def _is_child(argv: Sequence[str]) -> bool:
 FINAL = (":OnlineEndpoint", ":BatchEndpoint", ":OnlineDeployment", ":BatchDeployment")
 
 
-def unfinished(resources: Iterable[Resource]) -> list[str]:
-    """The names of resources whose last operation failed in Azure, and which another one would set right."""
+def unfinished(resources: Iterable[Resource]) -> dict[str, list[str]]:
+    """Resources whose last operation failed in Azure, and which another one would set right: their errors by URN."""
     failed = [each for each in resources if each.get("initErrors") and not each["type"].endswith(FINAL)]
-    return [each["urn"].rpartition("::")[2] for each in failed]
+    return {each["urn"]: each["initErrors"] for each in failed}
+
+
+def remember(project: Path, stack: str, environment: Environment, failed: Mapping[str, Sequence[str]]) -> None:
+    """Put errors back that a refresh has erased: the engine writes a resource again that has any."""
+    command = ["pulumi", "stack", "--stack", stack]
+    exported = json.loads(_pulumi([*command, "export"], project, environment))
+    for resource in exported["deployment"].get("resources") or []:
+        if errors := failed.get(resource["urn"]):
+            resource["initErrors"] = list(errors)
+    _pulumi([*command, "import"], project, environment, json.dumps(exported))
 
 
 def bring_back(project: Path, stack: str, environment: Environment) -> None:

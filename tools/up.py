@@ -52,13 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def up(stack: str) -> int:
     environment = prepare(stack)
     recovery.bring_back(ROOT, stack, environment)
-    command = ["up", *unattended(environment), "--suppress-outputs", "--stack", stack]
-    failed = recovery.unfinished(resources(stack, environment))
-    if failed:
-        print(f"Azure did not finish {', '.join(failed)} last time; writing them again.", flush=True)
-    code = pulumi([*command, *as_it_was(failed)], environment)
-    if code == 0 and failed:
-        code = pulumi(command, environment)
+    if failed := recovery.unfinished(resources(stack, environment)):
+        code = up_again(stack, environment, failed)
+    else:
+        code = pulumi(up_of(stack, environment), environment)
     if code == INTERRUPTED:
         print("Interrupted. `make up` goes on from here.", file=sys.stderr)
     elif code:
@@ -69,9 +66,18 @@ def up(stack: str) -> int:
     return code
 
 
-def as_it_was(failed: Sequence[str]) -> list[str]:
-    """How to look at the stack where something was not finished: a refresh would forget that it has to be."""
-    return ["--refresh=false"] if failed else []
+def up_of(stack: str, environment: Environment) -> list[str]:
+    return ["up", *unattended(environment), "--suppress-outputs", "--stack", stack]
+
+
+def up_again(stack: str, environment: Environment, failed: Mapping[str, Sequence[str]]) -> int:
+    """`up` where Azure did not finish something: the refresh that comes before it would forget that."""
+    names = ", ".join(urn.rpartition("::")[2] for urn in failed)
+    print(f"Azure did not finish {names} last time; writing it again.", flush=True)
+    code = pulumi(["refresh", *unattended(environment), "--suppress-outputs", "--stack", stack], environment)
+    # Also after a refresh that was interrupted: the next `up` must still know.
+    recovery.remember(ROOT, stack, environment, failed)
+    return code or pulumi([*up_of(stack, environment), "--refresh=false"], environment)
 
 
 def resources(stack: str, environment: Environment) -> list[dict[str, Any]]:
@@ -92,7 +98,8 @@ def stack_outputs(stack: str, environment: Environment) -> summary.Outputs:
 def preview(stack: str) -> int:
     environment = prepare(stack)
     failed = recovery.unfinished(resources(stack, environment))
-    return pulumi(["preview", "--stack", stack, *as_it_was(failed)], environment)
+    as_it_was = ["--refresh=false"] if failed else []
+    return pulumi(["preview", "--stack", stack, *as_it_was], environment)
 
 
 def down(stack: str) -> int:

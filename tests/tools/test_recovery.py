@@ -280,4 +280,5 @@ def test_what_azure_did_not_finish_is_written_again_but_for_what_it_never_repair
         resource("blue", "azure-native:machinelearningservices:OnlineDeployment", "ResourceNotReady"),
         {"urn": "urn:pulumi:local::project::pulumi:pulumi:Stack::stack", "type": "pulumi:pulumi:Stack"},
     ]
-    assert recovery.unfinished(resources) == ["storage"]
+    storage = "urn:pulumi:local::project::azure-native:storage:StorageAccount::storage"
+    assert recovery.unfinished(resources) == {storage: ["OutOfCapacity"]}
