@@ -74,7 +74,9 @@ def _set_up_from_nothing(clone: Clone, folder: Path) -> Figure:
     """The set-up with an empty cache and none of the tools on PATH, beside the download of one wheel set by pip."""
     bare = folder / "bin"
     bare.mkdir()
-    for tool in ("python3", "git", "make", "sh", "bash", "env", "uname", "dirname", "cat", "tar", "rm", "mkdir"):
+    # Not what PATH calls python3: that may be a script of a version manager, which needs more than is there.
+    (bare / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    for tool in ("git", "make", "sh", "bash", "env", "uname", "dirname", "cat", "tar", "rm", "mkdir"):
         if found := shutil.which(tool):
             (bare / tool).symlink_to(found)
     variables = {"AZUREML_ENDPOINTS_CACHE": str(folder / "cache"), "PATH": str(bare)}
