@@ -46,6 +46,8 @@ class Settings(BaseModel):
     default_quota: int = Field(default=300, ge=0)
     """Cores of what `quota` does not name. Azure gives a subscription 24 to 300 by its kind, and of GPU families none:
     they have none here either until `quota` names them."""
+    role_assignment_delay: float = Field(default=0.0, ge=0)
+    """How long after its creation a role assignment is effective, in seconds; in Azure 60 to 120."""
     weather: WeatherSettings = WeatherSettings()
     """Slow answers, throttling, faults and operations that fail: none, unless asked for. As a variable, in JSON."""
 

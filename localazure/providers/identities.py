@@ -45,7 +45,7 @@ class Identities:
         self._identities = Plain(cloud, IDENTITY_TYPE, IDENTITY, self._compose)
 
     def routes(self) -> list[Route]:
-        recorded = "recorded; nothing is refused for want of a role"
+        recorded = "only deployments whose endpoint has a user-assigned identity ask for it"
         partly = "some of the built-in roles; their permissions are not listed"
         return [
             *self._identities.routes(),

@@ -16,6 +16,7 @@ from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import with_state
 from localazure.providers.ml import online_rules as rules
+from localazure.providers.ml import permissions
 from localazure.providers.ml.content import code_folder, model_files
 from localazure.providers.ml.names import (
     DELETING,
@@ -52,7 +53,13 @@ class OnlineServing:
             stored = self._cloud.store.get(deployment_id)
             if stored is not None and stored.hidden.get("created") and not self._router.is_ready(stored.id):
                 self._bring_back(stored)
+            self._require_permissions(deployment_id)
             self._deploy(deployment_id, desired)
+
+    def _require_permissions(self, deployment_id: str) -> None:
+        endpoint = self._cloud.store.get(ids.parent(deployment_id))
+        if endpoint is not None:
+            permissions.require(self._cloud, workspace_above(self._cloud, deployment_id), endpoint)
 
     def _bring_back(self, stored: Resource) -> None:
         # An update that was under way when Local Azure ended: until it is done, what was there before serves.
