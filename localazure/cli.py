@@ -246,11 +246,9 @@ def _status(context: _Context) -> int:
 
 def _env(context: _Context) -> int:
     from localazure.environment import client_environment, shell_lines
-    from localazure.settings import Settings
 
-    home = context.home
-    Admin(home).get("ping")
-    print(shell_lines(client_environment(home, Settings.load(home), Runtime.read(home).ports)))
+    Admin(context.home).get("ping")
+    print(shell_lines(client_environment(context.home)))
     return 0
 
 

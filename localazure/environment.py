@@ -74,25 +74,23 @@ CONTAINER_NAMES = frozenset(
 )
 
 
-def client_environment(
-    home: Home, settings: Settings, ports: Ports, environ: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """What to set, for a client whose environment is `environ` (by default this process's)."""
-    current = os.environ if environ is None else environ
+def client_environment(home: Home, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to set for a client of the Local Azure that runs; `environ` is what the client has."""
+    settings, ports = Settings.load(home, environ), Runtime.read(home).ports
     return {
-        **_network(home, ports, current),
+        **_network(home, ports, environ),
         **_identity(home, settings, ports),
         "PULUMI_HOME": str(home.pulumi_home),
         "PULUMI_BACKEND_URL": f"file://{home.pulumi_state}",
         "PULUMI_CONFIG_PASSPHRASE": "",
-        "PATH": _path(current.get("PATH", os.defpath)),
+        "PATH": _path(environ.get("PATH", os.defpath)),
     }
 
 
 def led(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` as a shell has it once it has evaluated what `env` prints."""
-    variables = client_environment(home, Settings.load(home, environ), Runtime.read(home).ports, environ)
-    return {name: value for name, value in environ.items() if name not in UNSET} | variables
+    kept = {name: value for name, value in environ.items() if name not in UNSET}
+    return kept | client_environment(home, environ)
 
 
 def container_environment(home: Home, settings: Settings) -> dict[str, str]:

@@ -22,6 +22,7 @@ import psutil
 
 Environment = Mapping[str, str]
 Resource = dict[str, Any]
+Deployment = dict[str, Any]
 Find = Callable[[Resource], tuple[str, dict[str, Any]] | None]
 
 # What an engine starts: programs by the beginning of their names, and Python modules. Some programs are scripts.
@@ -145,11 +146,22 @@ def unfinished(resources: Iterable[Resource]) -> dict[str, list[str]]:
 
 def remember(project: Path, stack: str, environment: Environment, failed: Mapping[str, Sequence[str]]) -> None:
     """Put errors back that a refresh has erased: the engine writes a resource again that has any."""
+
+    def with_errors(deployment: Deployment) -> Deployment:
+        resources = deployment.get("resources") or []
+        return {**deployment, "resources": [each | _errors(failed.get(each["urn"])) for each in resources]}
+
+    _edit(project, stack, environment, with_errors)
+
+
+def _errors(found: Sequence[str] | None) -> Resource:
+    return {"initErrors": list(found)} if found else {}
+
+
+def _edit(project: Path, stack: str, environment: Environment, change: Callable[[Deployment], Deployment]) -> None:
     command = ["pulumi", "stack", "--stack", stack]
     exported = json.loads(_pulumi([*command, "export"], project, environment))
-    for resource in exported["deployment"].get("resources") or []:
-        if errors := failed.get(resource["urn"]):
-            resource["initErrors"] = list(errors)
+    exported["deployment"] = change(exported["deployment"])
     _pulumi([*command, "import"], project, environment, json.dumps(exported))
 
 
@@ -166,10 +178,8 @@ def bring_back(project: Path, stack: str, environment: Environment) -> None:
     if not pending:
         return
     print(f"Looking for what became of {len(pending)} operations that were interrupted.", flush=True)
-    command = ["pulumi", "stack", "--stack", stack]
-    exported = json.loads(_pulumi([*command, "export"], project, environment))
-    exported["deployment"] = repaired(exported["deployment"], in_local_azure(environment))
-    _pulumi([*command, "import"], project, environment, json.dumps(exported))
+    find = in_local_azure(environment)
+    _edit(project, stack, environment, lambda deployment: repaired(deployment, find))
 
 
 def leads_to_local_azure(environment: Environment) -> bool:
@@ -193,7 +203,7 @@ def _pulumi(argv: list[str], project: Path, environment: Environment, content: s
     return done.stdout
 
 
-def repaired(deployment: dict[str, Any], find: Find) -> dict[str, Any]:
+def repaired(deployment: Deployment, find: Find) -> Deployment:
     """The deployment without pending operations; creations that `find` finds are resources of it.
 
     Updates and deletions just go: the resource is in the state, and the next refresh sees how far they came.

@@ -128,9 +128,9 @@ class _Service:
 
     def _run(self, route: Route, call: Call) -> Answer:
         if route.slow or route.method in ("GET", "HEAD"):
-            return route.answer(call)
+            return route.handler(call)
         with self._store.transaction():
-            return route.answer(call)
+            return route.handler(call)
 
     async def _in_weather(self, route: Route, call: Call, occasion: Occasion) -> Answer:
         occasion = replace(occasion, new=await run_in_threadpool(self._store.get, call.path) is None)

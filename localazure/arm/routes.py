@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localazure.arm import body
-from localazure.arm.errors import ArmError
 from localazure.arm.ids import Template
 
 
@@ -73,9 +72,6 @@ class Call:
 
 Handler = Callable[[Call], Answer]
 
-# Told of every answer and refusal, with the route that gave it: how the tests find out which operations they exercised.
-observers: list[Callable[[Route, Answer], None]] = []
-
 
 @dataclass(frozen=True)
 class Route:
@@ -112,20 +108,6 @@ class Route:
         above, _, last = path.rpartition("/")
         action = method == "POST" and not last.startswith("{")
         return cls(method, Template(path), Template(above if action else path), handler, open, slow, simplified)
-
-    def answer(self, call: Call) -> Answer:
-        """What the handler answers or refuses (ArmError); observers are told."""
-        try:
-            answer = self.handler(call)
-        except ArmError as refusal:
-            self._tell(Answer(refusal.status))
-            raise
-        self._tell(answer)
-        return answer
-
-    def _tell(self, answer: Answer) -> None:
-        for observe in observers:
-            observe(self, answer)
 
 
 class Table:

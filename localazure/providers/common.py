@@ -411,11 +411,15 @@ def defaults(sent: Mapping[str, Any], **filled: Any) -> Json:
     return {**filled, **{name: value for name, value in sent.items() if value is not None}}
 
 
-def require_type(body: Json, kind: str) -> None:
-    """The `type` that a check of a name is about. Raises ArmError (400) for any but `kind`."""
-    sent = read.text(body, "type", required=True) or ""
-    if sent.lower() != kind.lower():
-        raise invalid(f"'type' is '{sent}'; it must be {kind}.", "ValidationError")
+def asked_name(cloud: Cloud, call: Call, kind: str) -> str:
+    """The name that a `checkNameAvailability` is about. Raises ArmError (400, 404) for a type other than `kind`."""
+    require_subscription(cloud, call.params["subscription"])
+    sent = call.json()
+    name = read.text(sent, "name", required=True) or ""
+    asked = read.text(sent, "type", required=True) or ""
+    if asked.lower() != kind.lower():
+        raise invalid(f"'type' is '{asked}'; it must be {kind}.", "ValidationError")
+    return name
 
 
 def unavailable(reason: str, message: str) -> Json:

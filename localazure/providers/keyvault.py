@@ -17,6 +17,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     Composed,
     Plain,
+    asked_name,
     defaults,
     envelope,
     is_guid,
@@ -24,7 +25,6 @@ from localazure.providers.common import (
     normal_location,
     require,
     require_subscription,
-    require_type,
     system_data,
     unavailable,
 )
@@ -198,10 +198,7 @@ class Vaults:
 
     def check_availability(self, call: Call) -> Answer:
         """POST checkNameAvailability: a deleted vault's name is not to be had either."""
-        require_subscription(self._cloud, call.params["subscription"])
-        sent = call.json()
-        name = read.text(sent, "name", required=True) or ""
-        require_type(sent, TYPE)
+        name = asked_name(self._cloud, call, TYPE)
         if not _NAME.fullmatch(name):
             return Answer(200, unavailable("AccountNameInvalid", _invalid_name(name)))
         held = [*self._cloud.store.of_type(TYPE), *self._alive_deleted()]

@@ -18,13 +18,12 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     Composed,
     Plain,
+    asked_name,
     defaults,
     envelope,
     identity,
     keep_hidden,
     require,
-    require_subscription,
-    require_type,
     system_data,
     unavailable,
 )
@@ -115,10 +114,7 @@ class ContainerRegistries:
 
     def check_availability(self, call: Call) -> Answer:
         """POST checkNameAvailability."""
-        require_subscription(self._cloud, call.params["subscription"])
-        sent = call.json()
-        name = read.text(sent, "name", required=True) or ""
-        require_type(sent, TYPE)
+        name = asked_name(self._cloud, call, TYPE)
         if not _NAME.fullmatch(name):
             return Answer(200, unavailable("Invalid", _invalid_name(name)))
         if any(other.name.lower() == name.lower() for other in self._cloud.store.of_type(TYPE)):

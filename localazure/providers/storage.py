@@ -20,6 +20,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     Composed,
     Plain,
+    asked_name,
     check_name,
     defaults,
     envelope,
@@ -31,8 +32,6 @@ from localazure.providers.common import (
     poll_routes,
     require,
     require_group,
-    require_subscription,
-    require_type,
     unavailable,
     with_state,
 )
@@ -195,10 +194,7 @@ class Storage:
 
     def check_availability(self, call: Call) -> Answer:
         """POST checkNameAvailability: whether a name has Azure's form, and nobody has it."""
-        require_subscription(self._cloud, call.params["subscription"])
-        sent = call.json()
-        name = read.text(sent, "name", required=True) or ""
-        require_type(sent, TYPE)
+        name = asked_name(self._cloud, call, TYPE)
         if not _NAME.fullmatch(name):
             return Answer(200, unavailable("AccountNameInvalid", _invalid_name(name)))
         if any(other.name == name for other in self._cloud.store.of_type(TYPE)):

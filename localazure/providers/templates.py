@@ -198,10 +198,10 @@ class Templates:
             raise not_emulated(f"{resource_id} (PUT)")
         inner = replace(call, params=holes, raw=json.dumps(body).encode(), template=route.resource)
         if route.slow:
-            route.answer(inner)
+            route.handler(inner)
             return
         with self._cloud.store.transaction():
-            route.answer(inner)
+            route.handler(inner)
 
 
 def _parts(template: Json, scope: Scope, group: str) -> Iterator[_Part]:

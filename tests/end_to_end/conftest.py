@@ -36,6 +36,11 @@ FOREIGN = (
 )
 FOREIGN_PREFIXES = ("ARM_", "AZURE_", "IDENTITY_", "PULUMI_", "LOCALAZURE_", "MAKE", "MFLAGS")
 PATIENCE = 900
+ML = """import os
+from azure.ai.ml import MLClient
+from azure.identity import DefaultAzureCredential
+ml = MLClient(DefaultAzureCredential(), os.environ["ARM_SUBSCRIPTION_ID"], "rg-aml-local", "aml-local")
+"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,10 @@ class Clone:
         file = self.path / ".localazure" / "script.py"
         file.write_text(script)
         return self.with_local_azure(f".venv/bin/python {file}")
+
+    def ml(self, script: str) -> Done:
+        """A script of a user of azure-ai-ml; `ml` is their client of the stack's workspace."""
+        return self.python(ML + script)
 
     # The stack ------------------------------------------------------------------------------------------------------
 

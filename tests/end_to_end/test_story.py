@@ -133,11 +133,7 @@ def a_changed_model_is_a_new_revision_then_traffic_then_the_old_one_goes(clone: 
 
 def a_change_by_hand_shows_in_the_next_preview_and_up_puts_it_back(clone: Clone) -> None:
     blue, green = revision(clone, "blue"), revision(clone, "green")
-    clone.python(
-        "from azure.ai.ml import MLClient\n"
-        "from azure.identity import DefaultAzureCredential\n"
-        "import os\n"
-        "ml = MLClient(DefaultAzureCredential(), os.environ['ARM_SUBSCRIPTION_ID'], 'rg-aml-local', 'aml-local')\n"
+    clone.ml(
         "endpoint = ml.online_endpoints.get('tumor-online')\n"
         f"endpoint.traffic = {{'{green}': 100}}\n"
         "ml.online_endpoints.begin_create_or_update(endpoint).result()\n"
@@ -185,10 +181,7 @@ def a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves_the_
 
 def microsofts_client_works_as_it_is_and_reaches_nothing_when_local_azure_is_down(clone: Clone) -> None:
     script = """
-import os, sys
-from azure.ai.ml import Input, MLClient
-from azure.identity import DefaultAzureCredential
-ml = MLClient(DefaultAzureCredential(), os.environ["ARM_SUBSCRIPTION_ID"], "rg-aml-local", "aml-local")
+from azure.ai.ml import Input
 print("workspace", ml.workspaces.get("aml-local").name)
 print("endpoint", ml.online_endpoints.get("tumor-online").scoring_uri)
 print("deployments", len(list(ml.online_deployments.list("tumor-online"))))
@@ -202,7 +195,7 @@ for deployment in [each.name for each in ml.batch_deployments.list("tumor-batch"
     ml.jobs.download(job.name, download_path=to, output_name="score")
     print("job", deployment, ml.jobs.get(job.name).status)
 """
-    printed = clone.python(script).ok().out
+    printed = clone.ml(script).ok().out
     assert "workspace aml-local" in printed
     assert f"endpoint {SCORE}" in printed
     assert "deployments 2" in printed

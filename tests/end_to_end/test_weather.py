@@ -93,16 +93,12 @@ def raise_attempt(clone: Clone, colour: str) -> None:
 def delete_endpoint(clone: Clone, name: str) -> None:
     """What `up` advises for an endpoint whose first creation failed; the deletion is struck, too, and done again."""
     script = (
-        "from azure.ai.ml import MLClient\n"
-        "from azure.identity import DefaultAzureCredential\n"
-        "import os\n"
-        "ml = MLClient(DefaultAzureCredential(), os.environ['ARM_SUBSCRIPTION_ID'], 'rg-aml-local', 'aml-local')\n"
         "for endpoints in (ml.online_endpoints, ml.batch_endpoints):\n"
         f"    if {name!r} in [each.name for each in endpoints.list()]:\n"
         f"        endpoints.begin_delete({name!r}).result()\n"
     )
-    if clone.python(script).code:
-        clone.python(script).ok()
+    if clone.ml(script).code:
+        clone.ml(script).ok()
 
 
 def struck(report: dict[str, Any]) -> set[str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localazure.arm import routes
+from localazure.arm.errors import ArmError
 
 # Preparing is something else than testing: a test that itself called the operation comes before one whose fixture did.
 PHASES = ("call", "setup")
@@ -37,15 +40,34 @@ class Recorder:
         self._running = ("", "")
         self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._passed: set[str] = set()
+        self._patch = pytest.MonkeyPatch()
 
-    def observe(self, route: routes.Route, answer: routes.Answer) -> None:
-        """Called from the control plane's own threads."""
+    def observed(self, route: routes.Route) -> routes.Route:
+        """A route that writes down what it answers and refuses; called from the control plane's own threads."""
+
+        def handler(call: routes.Call) -> routes.Answer:
+            try:
+                answer = route.handler(call)
+            except ArmError as refusal:
+                self._note(route, refusal.status)
+                raise
+            self._note(route, answer.status)
+            return answer
+
+        return replace(route, handler=handler)
+
+    def _note(self, route: routes.Route, status: int) -> None:
         # What Azure refuses too, whoever asks, is carried out by refusing it.
-        if answer.status < 300 or (answer.status == 400 and route.simplified.startswith("always refused")):
+        if status < 300 or (status == 400 and route.simplified.startswith("always refused")):
             self._seen[self._running].add(f"{route.method} {route.template.text}")
 
     def pytest_sessionstart(self) -> None:
-        routes.observers.append(self.observe)
+        build = routes.Table.__init__
+
+        def built(table: routes.Table, given: Iterable[routes.Route], *args: Any, **options: Any) -> None:
+            build(table, map(self.observed, given), *args, **options)
+
+        self._patch.setattr(routes.Table, "__init__", built)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
@@ -65,7 +87,7 @@ class Recorder:
             self._passed.add(report.nodeid)
 
     def pytest_sessionfinish(self) -> None:
-        routes.observers.remove(self.observe)
+        self._patch.undo()
         self._file.write_text(json.dumps(self.tests(), indent=1, sort_keys=True))
 
     def tests(self) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from localazure.gateway import hosts
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.asset_kinds import flavors_of
-from localazure.providers.ml.names import DATASTORE_TYPE, guid
+from localazure.providers.ml.names import DATASTORE_TYPE, find_asset, guid
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +168,11 @@ def model_flavors(cloud: Cloud, workspace: Resource, uri: str) -> dict[str, Any]
         return None
 
 
-def code_folder(cloud: Cloud, workspace: Resource, code: Resource) -> Path:
-    """A registered code version on disk: the folder that holds the scoring script."""
+def code_folder(cloud: Cloud, workspace: Resource, configuration: Mapping[str, Any] | None) -> Path | None:
+    """The code of a deployment's `codeConfiguration` on disk: the folder of the scoring script; None without one."""
+    if configuration is None:
+        return None
+    code = find_asset(cloud, workspace, configuration["codeId"], "codes", "codeId")
     uri = code.properties["codeUri"]
     place = locate(cloud, workspace, uri)
     folder = cloud.assets("code", guid(workspace), _hash(uri), ids.name(ids.parent(code.id)), code.name)

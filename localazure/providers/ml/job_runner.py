@@ -184,11 +184,7 @@ class JobRunner:
             python=self._python(workspace, settings, files.content, folder / "logs"),
             model_dir=files.root,
             mlflow_path=files.content if code is None else None,
-            code_dir=code_folder(
-                self._cloud, workspace, find_asset(self._cloud, workspace, code["codeId"], "codes", "codeId")
-            )
-            if code
-            else None,
+            code_dir=code_folder(self._cloud, workspace, code),
             script=code["scoringScript"] if code else None,
             environment_variables=dict(settings["environmentVariables"]),
             inputs=inputs,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +11,7 @@ from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource
+from localazure.locks import KeyedLocks
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import with_state
 from localazure.providers.ml import online_rules as rules
@@ -42,14 +41,14 @@ class OnlineServing:
         self._cloud = cloud
         self._router = router
         # One at a time brings up a deployment: what an update starts must not be overtaken by what was before it.
-        self._starting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._starting = KeyedLocks()
         self._stopping = False
 
     # Start -----------------------------------------------------------------------------------------------------
 
     def replace(self, deployment_id: str, desired: Json) -> None:
         """Starts what is desired in place of what runs; returns when it answers. Raises OperationFailed."""
-        with self._starting[ids.key(deployment_id)]:
+        with self._starting.hold(ids.key(deployment_id)):
             stored = self._cloud.store.get(deployment_id)
             if stored is not None and stored.hidden.get("created") and not self._router.is_ready(stored.id):
                 self._bring_back(stored)
@@ -101,11 +100,7 @@ class OnlineServing:
             model_dir=files.root,
             mlflow=code is None,
             mlflow_path=files.content if code is None else None,
-            code_dir=code_folder(
-                self._cloud, workspace, find_asset(self._cloud, workspace, code["codeId"], "codes", "codeId")
-            )
-            if code
-            else None,
+            code_dir=code_folder(self._cloud, workspace, code),
             script=code["scoringScript"] if code else None,
             environment=environment_spec(self._cloud, workspace, properties["environmentId"]),
             environment_variables=dict(properties["environmentVariables"]),
@@ -148,7 +143,7 @@ class OnlineServing:
 
         It is tried again at the next start, and an update of it is taken.
         """
-        with self._starting[ids.key(deployment_id)]:
+        with self._starting.hold(ids.key(deployment_id)):
             deployment = self._cloud.store.get(deployment_id)
             if deployment is None or self._is_under_way(deployment) or self._router.is_ready(deployment_id):
                 return

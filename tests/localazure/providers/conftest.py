@@ -239,17 +239,25 @@ def _timeless(document: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def answering(azure: LocalAzure) -> Iterator[httpx.Client]:
     """Serves the control plane on a free port; a client that asks for ARM's host name there."""
-    server = uvicorn.Server(uvicorn.Config(azure.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
+    with served(azure.app) as url, httpx.Client(base_url=url, headers=HEADERS, trust_env=False) as client:
+        yield client
+
+
+HEADERS = {"Host": "management.azure.com"}
+
+
+@contextmanager
+def served(app: Any, log_level: str = "warning") -> Iterator[str]:
+    """Serves an ASGI application on a free port; its URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level=log_level, lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        headers = {"Host": "management.azure.com"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
-            yield client
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, cast
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localazure.azure import LocalAzure
@@ -25,7 +23,7 @@ from localazure.home import Home
 from localazure.providers.ml import content
 from localazure.serving import Serving
 from localazure.settings import Settings
-from tests.localazure.providers.conftest import FakeFleet, FakeServing
+from tests.localazure.providers.conftest import FakeFleet, FakeServing, served
 
 ARM = "management.azure.com"
 API = "api-version=2025-12-01"
@@ -65,19 +63,8 @@ class FakeScoring:
 def exchange() -> Iterator[tuple[Switchboard, httpx.Client]]:
     """A server on a free port whose application can be exchanged, and a client of it."""
     board = Switchboard()
-    server = uvicorn.Server(uvicorn.Config(board, host="127.0.0.1", port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-            yield board, client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(board, "critical") as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        yield board, client
 
 
 @contextmanager
