@@ -55,8 +55,8 @@ def ml(place: Place, environment: None) -> MLClient:
 
 
 def fresh(kind: str) -> str:
-    """A name that nothing has."""
-    return f"{kind}-{uuid.uuid4().hex[:8]}"
+    """A name that nothing has; a cluster's must not end in a hyphen and digits."""
+    return f"{kind}-x{uuid.uuid4().hex[:7]}"
 
 
 # Workspaces -----------------------------------------------------------------------------------------------------------

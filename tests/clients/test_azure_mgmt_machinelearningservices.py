@@ -24,8 +24,8 @@ def client(place: Place, environment: None) -> Client:
 
 
 def fresh(kind: str) -> str:
-    """A name that nothing has."""
-    return f"{kind}-{uuid.uuid4().hex[:8]}"
+    """A name that nothing has; a cluster's must not end in a hyphen and digits."""
+    return f"{kind}-x{uuid.uuid4().hex[:7]}"
 
 
 @pytest.fixture

@@ -20,20 +20,12 @@ import psutil
 import pytest
 import yaml
 
+from localazure.gateway import outer
 from localazure.home import Home
 from tests.end_to_end.janitor import processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a shell must not hand down: a Local Azure that its user has evaluated, or an account of theirs.
-FOREIGN = (
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "CURL_CA_BUNDLE",
-)
+# What a shell must not hand down: an account of its user.
 FOREIGN_PREFIXES = ("ARM_", "AZURE_", "IDENTITY_", "PULUMI_", "LOCALAZURE_", "MAKE", "MFLAGS")
 PATIENCE = 900
 ML = """import os
@@ -65,8 +57,9 @@ class Clone:
     @cached_property
     def environment(self) -> dict[str, str]:
         """What a plain shell has."""
-        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        return {name: value for name, value in kept.items() if not name.startswith(FOREIGN_PREFIXES)}
+        # A Local Azure that its user has evaluated is not handed down either, but the way to the package registries is.
+        plain = outer.restored(os.environ)
+        return {name: value for name, value in plain.items() if not name.startswith(FOREIGN_PREFIXES)}
 
     def run(self, *command: str, environment: Mapping[str, str] | None = None) -> Done:
         """Runs a command to its end, both of its streams in one text."""

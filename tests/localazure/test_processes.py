@@ -39,7 +39,7 @@ def start(home: Home, code: str, name: str = "process") -> subprocess.Popen[byte
 def test_a_process_logs_to_its_file_and_reads_nothing(home: Home) -> None:
     log = home.logs / "process.log"
     log.write_text("earlier\n")
-    code = "import sys; print(repr(sys.stdin.read())); print('failed', file=sys.stderr)"
+    code = "import sys; print(repr(sys.stdin.read()), flush=True); print('failed', file=sys.stderr)"
     processes.spawn(home, [sys.executable, "-c", code], env=os.environ, log=log).wait()
     assert log.read_text().splitlines() == ["earlier", "''", "failed"]
 
