@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from localazure.arm.app import create_app
+from localazure.arm.errors import not_emulated
 from localazure.arm.operations import Operations
 from localazure.arm.routes import Answer, Call, Route, Table
 from localazure.arm.store import Resource, Store
@@ -20,6 +22,7 @@ from localazure.home import Home
 from localazure.overview import Overview
 from localazure.providers import storage
 from localazure.providers.autoscale import Autoscale
+from localazure.providers.autoscaler import Autoscaler
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import guarded, poll_routes
 from localazure.providers.groups import Groups
@@ -27,6 +30,7 @@ from localazure.providers.identities import Identities
 from localazure.providers.insights import Insights
 from localazure.providers.keyvault import TYPE as VAULT_TYPE
 from localazure.providers.keyvault import Vaults
+from localazure.providers.kubernetes import KubernetesClusters
 from localazure.providers.lookups import Lookups
 from localazure.providers.metrics import Metrics
 from localazure.providers.ml.assets import FAMILIES, Assets
@@ -58,6 +62,8 @@ from localazure.providers.registries import ContainerRegistries
 from localazure.providers.storage import Storage
 from localazure.providers.templates import Templates
 from localazure.serving import Serving
+from localazure.serving.meter import Meter
+from localazure.serving.metrics import Clock, History, utc_now
 from localazure.settings import Settings
 from localazure.weather import PROFILES
 
@@ -68,15 +74,24 @@ SCORING_HOST = ".inference.ml.azure.com"
 # with Azure ML's (`azure.ai.ml.operations`).
 ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 ML_AUDIENCES = ("https://ml.azure.com",)
+# What autoscale says when it scales a deployment.
+AUTOSCALE_API_VERSION = "2025-12-01"
 
 
 class LocalAzure:
     """A stand-in for Azure's control and data plane, without its sockets."""
 
     def __init__(
-        self, settings: Settings, home: Home, tokens: TokenIssuer, fleet: AzuriteFleet, serving: Serving | None = None
+        self,
+        settings: Settings,
+        home: Home,
+        tokens: TokenIssuer,
+        fleet: AzuriteFleet,
+        serving: Serving | None = None,
+        *,
+        clock: Clock = utc_now,
     ) -> None:
-        """`serving` replaces the one that runs Envoy and inference servers."""
+        """`serving` replaces the one that runs Envoy and inference servers; metrics and autoscale go by `clock`."""
         store = Store(home.database)
         self._serving = serving or Serving(settings, home, jwks=tokens.jwks(), issuer=tokens.issuer)
         self.weather = Weather(settings.weather, PROFILES, store)
@@ -89,6 +104,11 @@ class LocalAzure:
         self._online = OnlineServing(self._cloud, self._router)
         self._runner = JobRunner(self._cloud)
         self._jobs = Jobs(self._cloud, self._runner)
+        self._history = History(home.metrics)
+        self._clock = clock
+        self.meter = Meter(self._serving.reading, self._history, clock)
+        self.autoscaler = Autoscaler(self._cloud, self._history, clock, self._scale)
+        self._identities = Identities(self._cloud, self._router.push)
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
         self._workspaces = Workspaces(self._cloud, self._take_down)
@@ -111,6 +131,7 @@ class LocalAzure:
             *Insights(cloud).routes(),
             *Autoscale(cloud).routes(),
             *ContainerRegistries(cloud).routes(),
+            *KubernetesClusters(cloud).routes(),
             *self._workspaces.routes(),
             *Computes(cloud).routes(),
             *Quotas(cloud).routes(),
@@ -126,8 +147,8 @@ class LocalAzure:
                 cloud, ONLINE_ENDPOINT_FAMILY, ONLINE_DEPLOYMENT_FAMILY, BATCH_ENDPOINT_FAMILY, BATCH_DEPLOYMENT_FAMILY
             ),
             # Last: metrics and role assignments hang below any resource, so their patterns are the widest.
-            *Metrics(cloud).routes(),
-            *Identities(cloud).routes(),
+            *Metrics(cloud, self._history, self._clock).routes(),
+            *self._identities.routes(),
         ]
 
     def routes(self) -> dict[str, tuple[Route, ...]]:
@@ -154,6 +175,8 @@ class LocalAzure:
         self._runner.resume()
         for deployment in lost:
             threading.Thread(target=self._online.bring_up, args=(deployment.id,), daemon=True).start()
+        self.meter.start()
+        self.autoscaler.start()
 
     def _recover_accounts(self) -> None:
         accounts = self._cloud.store.of_type(storage.TYPE)
@@ -167,11 +190,22 @@ class LocalAzure:
 
     def stop(self) -> None:
         """Ends what runs; the store keeps what was under way for the next start."""
+        self.autoscaler.stop()
+        self.meter.stop()
         self._online.stop()
         self._cloud.operations.stop()
         self._runner.stop()
         self._serving.stop()
         self._cloud.store.close()
+
+    def _scale(self, deployment_id: str, capacity: int) -> None:
+        """Sets a deployment's capacity as a client's PATCH does. Raises ArmError. Called in a transaction."""
+        route, holes, _ = self._arm.find("PATCH", deployment_id)
+        if route is None:
+            raise not_emulated(f"scaling of {deployment_id}")
+        body = json.dumps({"sku": {"capacity": capacity}}).encode()
+        query = {"api-version": AUTOSCALE_API_VERSION}
+        route.handler(Call("PATCH", ARM_HOST, holes, query, {}, body, {}, route.resource))
 
     def _take_down(self, resource: Resource) -> None:
         """Ends what a resource that goes with its group or workspace runs outside the store."""
@@ -203,6 +237,10 @@ class LocalAzure:
             ):
                 return self._control_port
         return None
+
+    def principal(self, selector: str) -> str | None:
+        """The object id of a user-assigned identity, as `Identities.principal`."""
+        return self._identities.principal(selector)
 
     def _table(self, host: str) -> Table | None:
         if host == ARM_HOST:

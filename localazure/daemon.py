@@ -60,6 +60,9 @@ class ControlPlane(Protocol):
     def upstream(self, host: str) -> int | None:
         """The loopback port (plain http) that answers for a host; None for a host that it does not know."""
 
+    def principal(self, selector: str) -> str | None:
+        """The object id of an identity by its client id, object id or resource id; None for one not known."""
+
     def status(self) -> dict[str, Any]:
         """For `status`."""
         ...
@@ -164,7 +167,7 @@ class _Daemon:
 
     def _identity_app(self) -> Starlette:
         routes = [
-            identity_route(self._tokens, self._secret, self._settings.tenant_id),
+            identity_route(self._tokens, self._secret, self._settings.tenant_id, principal=self._azure.principal),
             self._admin("/admin/ping", lambda _: asdict(self._runtime)),
             self._admin("/admin/status", self._status),
             self._admin("/admin/keys", self._keys),

@@ -81,6 +81,11 @@ class Home:
         return self.path / "state.db"
 
     @property
+    def metrics(self) -> Path:
+        """What online deployments did and used in the last day, a line a minute."""
+        return self.path / "metrics.jsonl"
+
+    @property
     def runtime_file(self) -> Path:
         """The daemon's process and ports (JSON)."""
         return self.path / "runtime.json"

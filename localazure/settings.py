@@ -48,6 +48,8 @@ class Settings(BaseModel):
     they have none here either until `quota` names them."""
     role_assignment_delay: float = Field(default=0.0, ge=0)
     """How long after its creation a role assignment is effective, in seconds; in Azure 60 to 120."""
+    autoscale_seconds: float = Field(default=5.0, gt=0)
+    """How often autoscale settings are looked at; Azure does so every 30 to 60 seconds."""
     weather: WeatherSettings = WeatherSettings()
     """Slow answers, throttling, faults and operations that fail: none, unless asked for. As a variable, in JSON."""
 

@@ -161,6 +161,20 @@ def integer(
     return int(value)
 
 
+def number(
+    holder: Mapping[str, Any], name: str, default: float, where: str = "", *, least: float, most: float
+) -> float:
+    """A number within bounds."""
+    value = holder.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(name, where, "a number", value)
+    if not least <= value <= most:
+        raise invalid(f"'{_path(name, where)}' is {value}; it must lie between {least} and {most}.", "ValidationError")
+    return value
+
+
 def strings(holder: Mapping[str, Any], name: str, where: str = "") -> dict[str, str]:
     """An object of strings: tags, environment variables. Scalars become strings, as the service does with them."""
     found = mapping(holder, name, where)

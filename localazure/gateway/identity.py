@@ -4,7 +4,7 @@ import hmac
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -41,8 +41,16 @@ def holds(request: Request, secret: str) -> bool:
     return hmac.compare_digest(request.headers.get(HEADER, "").encode(), secret.encode())
 
 
-def identity_route(tokens: TokenIssuer, secret: str, tenant_id: str, lifetime: timedelta = LIFETIME) -> Route:
+def identity_route(
+    tokens: TokenIssuer,
+    secret: str,
+    tenant_id: str,
+    lifetime: timedelta = LIFETIME,
+    principal: Callable[[str], str | None] = lambda _: None,
+) -> Route:
     """`GET /msi/token?api-version=2019-08-01&resource=…`, as `ManagedIdentityCredential` asks it.
+
+    `principal` knows the object id of an identity that a query names; others get one made of their name.
 
     Source: "How to use managed identities for App Service and Azure Functions", REST endpoint reference.
     """
@@ -58,17 +66,21 @@ def identity_route(tokens: TokenIssuer, secret: str, tenant_id: str, lifetime: t
         if not (resource := query.get("resource")):
             return _refusal(400, "BadRequest", "The query parameter 'resource' is missing.")
         return JSONResponse(
-            _answer(tokens, resource, query, tenant_id, lifetime), headers={"Cache-Control": "no-store"}
+            _answer(tokens, resource, query, _object_id(query), lifetime), headers={"Cache-Control": "no-store"}
         )
+
+    def _object_id(query: Mapping[str, str]) -> str:
+        chosen = next((query[name] for name in SELECTORS if query.get(name)), None)
+        if chosen is None:
+            return developer_id(tenant_id)
+        return principal(chosen) or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{tenant_id}/{chosen}"))
 
     return Route(PATH, token)
 
 
 def _answer(
-    tokens: TokenIssuer, resource: str, query: Mapping[str, str], tenant_id: str, lifetime: timedelta
+    tokens: TokenIssuer, resource: str, query: Mapping[str, str], object_id: str, lifetime: timedelta
 ) -> dict[str, Any]:
-    chosen = next((query[name] for name in SELECTORS if query.get(name)), None)
-    object_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{tenant_id}/{chosen}")) if chosen else developer_id(tenant_id)
     client_id = query.get("client_id") or object_id
     token = tokens.issue(resource, object_id=object_id, lifetime=lifetime, claims={"appid": client_id})
     return {

@@ -1,4 +1,4 @@
-"""`Microsoft.Insights/autoscaleSettings`: checked as Azure checks them, stored, and answered whole."""
+"""`Microsoft.Insights/autoscaleSettings`: checked as Azure checks them; `autoscaler.py` carries them out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localazure.arm.ids import GROUP
 from localazure.arm.routes import Call, Route
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import Composed, Plain, check_name, envelope
+from localazure.providers.common import Composed, Plain, check_name, envelope, keep_hidden
 from localazure.providers.metrics import metric_of
 from localazure.providers.ml.names import ONLINE_DEPLOYMENT_TYPE
 from localazure.providers.ml.time_zones import IANA
@@ -33,13 +33,13 @@ class Autoscale:
         self._settings = Plain(cloud, TYPE, SETTING, self._compose)
 
     def routes(self) -> list[Route]:
-        inert = "stored; nothing scales by it yet"
+        short = "online deployments only; notifications and predictive autoscale are stored and do nothing"
         return [
-            replace(route, simplified=inert) if route.method in ("PUT", "PATCH") else route
+            replace(route, simplified=short) if route.method in ("PUT", "PATCH") else route
             for route in self._settings.routes()
         ]
 
-    def _compose(self, _call: Call, body: Json, _existing: Resource | None, resource_id: str) -> Composed:
+    def _compose(self, _call: Call, body: Json, existing: Resource | None, resource_id: str) -> Composed:
         name = ids.name(resource_id)
         rule = "1 to 260 characters, none of <>*%&:\\?+/ or a control character, and not ending with a period or space"
         check_name(name, r"[^<>*%&:\\?+/\x00-\x1f]{0,259}[^<>*%&:\\?+/\x00-\x1f. ]", "autoscale setting", rule)
@@ -55,7 +55,8 @@ class Autoscale:
             "notifications": _notifications(sent),
             "predictiveAutoscalePolicy": _predictive(sent),
         }
-        return Composed(envelope(resource_id, TYPE, body, properties=properties), {})
+        # A setting that is changed still waits for what it scaled last.
+        return Composed(envelope(resource_id, TYPE, body, properties=properties), keep_hidden(existing))
 
     def _target(self, sent: Json, resource_id: str) -> Resource:
         """What is scaled: an online deployment that no other setting scales."""
@@ -68,6 +69,8 @@ class Autoscale:
                 f"'properties.targetResourceUri' names a {target.document['type']}, which cannot be scaled; it must "
                 f"name a {ONLINE_DEPLOYMENT_TYPE}."
             )
+        if (kind := target.properties["endpointComputeType"]) != "Managed":
+            raise _bad(f"'{target.name}' is a deployment of kind {kind}, which is scaled by its scaleSettings only.")
         for other in self._cloud.store.of_type(TYPE):
             if not ids.same(other.id, resource_id) and ids.same(other.properties["targetResourceUri"], target.id):
                 raise ArmError(

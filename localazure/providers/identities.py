@@ -1,9 +1,10 @@
-"""User-assigned identities, role definitions and role assignments: recorded, but nothing is refused by them yet."""
+"""User-assigned identities, role definitions and role assignments; who needs which role is the other providers'."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from localazure.arm import body as read
@@ -40,12 +41,14 @@ PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device"
 class Identities:
     """`Microsoft.ManagedIdentity/userAssignedIdentities` and `Microsoft.Authorization`."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, reassigned: Callable[[], None] = lambda: None) -> None:
+        """`reassigned` is called after each change of a role assignment, once it is on disk."""
         self._cloud = cloud
+        self._reassigned = reassigned
         self._identities = Plain(cloud, IDENTITY_TYPE, IDENTITY, self._compose)
 
     def routes(self) -> list[Route]:
-        recorded = "only deployments whose endpoint has a user-assigned identity ask for it"
+        recorded = "asked for by scoring with Entra tokens, and by deployments whose endpoint has an identity of yours"
         partly = "some of the built-in roles; their permissions are not listed"
         return [
             *self._identities.routes(),
@@ -100,6 +103,7 @@ class Identities:
         }
         document = {"id": resource_id, "name": ids.name(resource_id), "type": ASSIGNMENT_TYPE, "properties": properties}
         self._cloud.store.put(Resource(resource_id, ASSIGNMENT_TYPE, document))
+        self._cloud.store.after_commit(self._reassigned)
         return Answer(200 if existing else 201, document)
 
     def _properties(self, call: Call, sent: dict[str, Any], existing: Resource | None) -> dict[str, Any]:
@@ -175,6 +179,14 @@ class Identities:
             "PrincipalNotFound",
         )
 
+    def principal(self, selector: str) -> str | None:
+        """The object id of a user-assigned identity by its client id, object id or resource id; None if unknown."""
+        folded = selector.lower()
+        for each in self._cloud.store.of_type(IDENTITY_TYPE):
+            if folded in (each.properties["clientId"], each.properties["principalId"], each.id.lower()):
+                return each.properties["principalId"]
+        return None
+
     def _service_principals(self) -> set[str]:
         """The object ids of the managed identities: the caller's, the users' and the system's."""
         found = {self._cloud.caller.lower()}
@@ -216,6 +228,7 @@ class Identities:
         if found is None:
             return Answer(204)
         self._cloud.store.delete(found.id)
+        self._cloud.store.after_commit(self._reassigned)
         return Answer(200, found.document)
 
     def list(self, call: Call) -> Answer:

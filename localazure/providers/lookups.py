@@ -22,6 +22,7 @@ PROVIDERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "registries": ("2023-07-01", "2023-01-01-preview", "2019-05-01"),
         "checkNameAvailability": ("2023-07-01", "2023-01-01-preview"),
     },
+    "Microsoft.ContainerService": {"managedClusters": ("2025-05-01", "2024-09-01", "2023-10-01")},
     "Microsoft.Insights": {
         "autoscaleSettings": ("2022-10-01", "2021-05-01-preview", "2015-04-01"),
         "components": ("2020-02-02", "2015-05-01"),
@@ -36,6 +37,7 @@ PROVIDERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "locations/deletedVaults": ("2024-11-01", "2023-07-01", "2019-09-01"),
         "checkNameAvailability": ("2024-11-01", "2023-07-01", "2019-09-01"),
     },
+    "Microsoft.Kubernetes": {"connectedClusters": ("2024-01-01", "2022-10-01-preview", "2021-10-01")},
     "Microsoft.MachineLearningServices": {
         "workspaces": _ML,
         "workspaces/batchEndpoints": _ML,

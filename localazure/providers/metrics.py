@@ -1,8 +1,8 @@
-"""Azure Monitor's metrics of online endpoints and deployments: their definitions, and queries that find no data yet."""
+"""Azure Monitor's metrics of online endpoints and deployments: their definitions, and queries of what was measured."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,12 @@ from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import require_subscription
+from localazure.providers.metric_filters import Filter, parse
+from localazure.providers.metric_forms import MonitorError, stamp
+from localazure.providers.metric_forms import form as metric_form
+from localazure.providers.metric_points import Span, series
 from localazure.providers.ml.names import ONLINE_DEPLOYMENT_TYPE, ONLINE_ENDPOINT_TYPE
+from localazure.serving.metrics import KEPT_MINUTES, Clock, History, minute_of
 
 MONITORED = "/{resource*}/providers/Microsoft.Insights"
 _LIMITS = ("Minimum", "Maximum", "Average")
@@ -89,31 +94,24 @@ _GRAINS = {
     "P1D": 86400,
 }
 _GRAIN_TEXTS = "00:01:00,00:05:00,00:15:00,00:30:00,01:00:00,06:00:00,12:00:00,1.00:00:00"
-_AGGREGATIONS = ("Average", "Minimum", "Maximum", "Total", "Count", "None")
 _MOST_NAMES = 20
-_DIMENSION = re.compile(r"(\w+)\s+(?:eq|ne|sw)\s+'[^']*'", re.IGNORECASE)
-
-
-class MonitorError(ArmError):
-    """400 of Azure Monitor, which puts code and message at the root of the body."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(400, "BadRequest", message)
-
-    def body(self, location: str = "eastus") -> dict[str, Any]:
-        return {"code": self.code, "message": self.message}
 
 
 class Metrics:
     """`Microsoft.Insights/metrics` and `metricDefinitions` of online endpoints and their deployments."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, history: History, clock: Clock) -> None:
         self._cloud = cloud
+        self._history = history
+        self._clock = clock
 
     def routes(self) -> list[Route]:
-        empty = "series without data points: nothing is measured yet"
+        short = (
+            "kept for a day; connections are those of all endpoints together; nothing is measured of disks, GPUs and "
+            "data collection, nor of requests that the router refuses (401, 404)"
+        )
         return [
-            Route.of("GET", MONITORED + "/metrics", self.query, simplified=empty),
+            Route.of("GET", MONITORED + "/metrics", self.query, simplified=short),
             Route.of("GET", MONITORED + "/metricDefinitions", self.definitions),
             Route.of("GET", MONITORED + "/metricNamespaces", self.namespaces),
         ]
@@ -124,15 +122,19 @@ class Metrics:
         known = METRICS[kind]
         names = _names(call, kind)
         grain = _interval(call)
-        start, end = _timespan(call)
-        _check_aggregation(call)
-        _check_dimensions(call, names, known)
-        values = [_series(resource, name, known[name]) for name in names]
+        now = self._clock()
+        start, end = _timespan(call, now)
+        form = metric_form(call, _filter(call, names, known))
+        span = _span(start, end, grain, now)
+        values = []
+        for name in names:
+            found = series(self._history, resource, name, span, form.filter.selects, form.filter.dimensions)
+            values.append(_metric(resource, name, known[name], form.series(found, span)))
         return Answer(
             200,
             {
                 "cost": 0,
-                "timespan": f"{_stamp(start)}/{_stamp(end)}",
+                "timespan": f"{stamp(start)}/{stamp(end)}",
                 "interval": grain,
                 "value": values,
                 "namespace": kind,
@@ -211,10 +213,9 @@ def _interval(call: Call) -> str:
     raise MonitorError(f"Invalid time grain duration: {sent}, supported ones are: {_GRAIN_TEXTS}")
 
 
-def _timespan(call: Call) -> tuple[datetime, datetime]:
+def _timespan(call: Call, now: datetime) -> tuple[datetime, datetime]:
     """Beginning and end of a query: the last hour where it does not say."""
     sent = call.query.get("timespan", "")
-    now = datetime.now(UTC)
     if not sent:
         return now - timedelta(hours=1), now
     first, slash, last = sent.partition("/")
@@ -228,7 +229,7 @@ def _timespan(call: Call) -> tuple[datetime, datetime]:
             "or two RFC 3339 times such as 2026-01-01T00:00:00Z/2026-01-01T01:00:00Z."
         ) from None
     if start >= end:
-        raise MonitorError(f"Start time: {_stamp(start)} must be earlier than end time: {_stamp(end)}.")
+        raise MonitorError(f"Start time: {stamp(start)} must be earlier than end time: {stamp(end)}.")
     return start, end
 
 
@@ -238,24 +239,23 @@ def _moment(text: str) -> datetime:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _check_aggregation(call: Call) -> None:
-    known = [name.lower() for name in _AGGREGATIONS]
-    for each in call.query.get("aggregation", "").split(","):
-        if each.strip() and each.strip().lower() not in known:
-            raise MonitorError(
-                f"Detect invalid value: {each.strip()} for query parameter: 'aggregation', the value should be any of: "
-                f"{','.join(_AGGREGATIONS)}."
-            )
-    kind = call.query.get("resulttype", "") or "Data"
-    if kind.lower() not in ("data", "metadata"):
-        raise MonitorError(f"Detect invalid value: {kind} for query parameter: 'resultType': Data or Metadata.")
+def _span(start: datetime, end: datetime, grain: str, now: datetime) -> Span:
+    """The steps of a query, without those of which nothing can be known: before what is kept, and to come."""
+    first, last = minute_of(start), max(math.ceil(end.timestamp() / 60), minute_of(start) + 1)
+    step = last - first if grain == "FULL" else _GRAINS[grain] // 60
+    present = minute_of(now)
+    if grain != "FULL":
+        first += max(0, (present - KEPT_MINUTES - first) // step) * step
+    return Span(first, min(last, present + 1), step)
 
 
-def _check_dimensions(call: Call, names: list[str], known: Mapping[str, Metric]) -> None:
+def _filter(call: Call, names: list[str], known: Mapping[str, Metric]) -> Filter:
+    """The `$filter`, with the dimensions spelled as those of the metrics. Raises MonitorError."""
     text = call.query.get("$filter", "")
-    asked = _DIMENSION.findall(text)
-    if text.strip() and not asked:
+    found = parse(text)
+    if found is None:
         raise MonitorError(f"Invalid $filter '{text[:200]}': it is like deployment eq 'blue'.")
+    asked = found.dimensions
     for name in names:
         supported = known[name].dimensions
         if any(each.lower() not in [one.lower() for one in supported] for each in asked):
@@ -263,16 +263,17 @@ def _check_dimensions(call: Call, names: list[str], known: Mapping[str, Metric])
                 f"Metric: {name} does not support requested dimension combination: {','.join(asked)}, "
                 f"supported ones are: {','.join(supported)}"
             )
+    return found.spelled([each for name in names for each in known[name].dimensions])
 
 
-def _series(resource: Resource, name: str, metric: Metric) -> dict[str, Any]:
+def _metric(resource: Resource, name: str, metric: Metric, found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": f"{resource.id}/providers/Microsoft.Insights/metrics/{name}",
         "type": "Microsoft.Insights/metrics",
         "name": {"value": name, "localizedValue": metric.title},
         "displayDescription": metric.title,
         "unit": metric.unit,
-        "timeseries": [],
+        "timeseries": found,
         "errorCode": "Success",
     }
 
@@ -297,7 +298,3 @@ def metric_of(resource: Resource, name: str) -> str | None:
     """How Azure spells a metric that a resource has, or None where it has none of that name."""
     known = next((METRICS[kind] for kind in METRICS if ids.same(kind, resource.type)), {})
     return next((each for each in known if each.lower() == name.lower()), None)
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -185,7 +185,7 @@ class Arm:
         """Writes the resource and follows the operation to its end; the last answer's body.
 
         Raises:
-            ArmError: `accepted` tells a refusal from an operation that failed later.
+            ArmError: `accepted` tells a refusal from what failed later, or broke off so that nobody knows.
             Interrupted: while the operation was running.
         """
         answer = self._send("PUT", path, query, body)
@@ -221,14 +221,16 @@ class Arm:
 
     def _send(self, method: str, url: str, query: Mapping[str, Any] | None = None, body: Any = None) -> httpx.Response:
         """One request, tried again where Azure asks for it."""
-        pause = self._waits.retry
+        pause, broke = self._waits.retry, False
         for attempt in range(self._waits.retries + 1):
             last, asked = attempt == self._waits.retries, None
             try:
                 answer = self._once(method, url, query, body)
             except ArmError as error:
                 # azcore's client tries broken connections again. One that is refused means that nothing runs.
-                if last or not isinstance(error.__cause__, _BROKEN):
+                breaks = isinstance(error.__cause__, _BROKEN)
+                broke = error.accepted = broke or breaks
+                if last or not breaks:
                     raise
             else:
                 if last or not _worth_retrying(answer):

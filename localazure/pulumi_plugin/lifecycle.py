@@ -124,7 +124,8 @@ class Lifecycle:
         outputs = self._outputs(shape, answer)
         if not inputs:
             return State(id, outputs, self._imported(shape, id, answer))
-        return State(id, outputs, self._drifted(shape, inputs, old_outputs, outputs))
+        # Of a write whose outcome could not be read there is nothing that could have drifted.
+        return State(id, outputs, self._drifted(shape, inputs, old_outputs, outputs) if old_outputs else inputs)
 
     def delete(self, shape: ResourceShape, id: str, timeout: float | None = None) -> None:
         """Deletes the resource; that it is gone is a success."""

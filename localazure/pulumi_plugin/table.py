@@ -284,6 +284,7 @@ NESTED_WIRE: Mapping[str, Mapping[str, str]] = {
     "storage:IPRule": {"iPAddressOrRange": "value"},
     "storage:VirtualNetworkRule": {"virtualNetworkResourceId": "id"},
     "containerregistry:IPRule": {"iPAddressOrRange": "value"},
+    "monitor:ScaleRuleMetricDimension": {"dimensionName": "DimensionName", "operator": "Operator", "values": "Values"},
 }
 """SDK name to wire name inside types, where the specifications rename (`x-ms-client-name`); keyed by the type's name
 without `Args` or `Response`."""

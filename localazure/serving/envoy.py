@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from localazure import tools
 from localazure.home import Home, last_lines, write_private
 from localazure.processes import free_port, spawn, stop
-from localazure.serving import envoy_config
+from localazure.serving import counters, envoy_config
+from localazure.serving.counters import Statistics, Tally
 from localazure.serving.envoy_config import Backend
 from localazure.serving.model import EndpointRoute, ServingError
 
@@ -40,6 +42,7 @@ class Router:
         self._written: dict[str, Any] = {}
         self._admin_port = 0
         self._versions = time.time_ns()
+        self._tally = Tally()
         self.port = 0
 
     @property
@@ -134,20 +137,34 @@ class Router:
             self._write_instances(wanted)
             # A route may only name a cluster that is there: clusters come before the routes and go after them.
             going = [item for item in self._resources("cds.json") if item["name"] not in wanted]
-            self._write("cds.json", [*envoy_config.clusters(wanted.values(), self._folder), *going])
-            self._await("clusters", lambda: self._clusters_seen(wanted))
+            self._write_clusters([*envoy_config.clusters(wanted.values(), self._folder), *going], wanted)
             self._write_routes(list(routes), wanted)
             self._await("routes", lambda: self._seen_version() == self._version("rds.json"))
             if going:
                 self._forget(wanted)
 
     def _forget(self, wanted: Mapping[str, Backend]) -> None:
-        self._write("cds.json", envoy_config.clusters(wanted.values(), self._folder))
-        self._await("clusters", lambda: self._clusters_seen(wanted))
+        self._write_clusters(envoy_config.clusters(wanted.values(), self._folder), wanted)
         kept = {backend.file for backend in wanted.values()}
         for name in [name for name in self._written if name.startswith("eds-") and name not in kept]:
             (self._folder / name).unlink(missing_ok=True)
             del self._written[name]
+
+    def _write_clusters(self, resources: list[dict[str, Any]], wanted: Mapping[str, Backend]) -> None:
+        changes = resources != self._resources("cds.json")
+
+        def seen() -> bool:
+            if changes:
+                # A cluster that changes counts from zero again: what it has counted is read up to the last moment.
+                self.statistics()
+            return self._clusters_seen(wanted)
+
+        if changes:
+            self.statistics()
+        self._write("cds.json", resources)
+        self._await("clusters", seen)
+        if changes:
+            self.statistics()
 
     def _write_instances(self, wanted: Mapping[str, Backend]) -> None:
         for backend in wanted.values():
@@ -211,6 +228,17 @@ class Router:
         # A cluster has further counters under names with more dots.
         found = self._stats(rf"^cluster\.[^.]*\{ending}$")
         return {name.removeprefix("cluster.").removesuffix(ending): int(count) for name, count in found.items()}
+
+    def statistics(self) -> Statistics:
+        """What has been counted of deployments and connections since this router was made, for their metrics."""
+        return self._tally.take(self._counted())
+
+    def _counted(self) -> Statistics:
+        wanted = quote(counters.WANTED, safe="")
+        status, text = self._ask(
+            self._admin_port, "localhost", f"/stats?format=json&histogram_buckets=detailed&filter={wanted}"
+        )
+        return Statistics.of(json.loads(text)) if status == 200 else Statistics()
 
     def requests_in_flight(self, backend: Backend, ports: Iterable[int]) -> int:
         """How many requests these instances have not answered yet."""

@@ -27,6 +27,12 @@ NO_DEPLOYMENT = (
 NOT_READY = "no healthy upstream"
 AAD_AUDIENCE = "https://ml.azure.com"
 AML_ISSUER = AML_AUDIENCE = "azureml"
+SCORE_ACTION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
+NO_PERMISSION = (
+    f"The identity of this token may not do {SCORE_ACTION}. Give it a role that allows this on the endpoint, for "
+    "example 'AzureML Data Scientist', and wait until the assignment is effective."
+)
+_AML_CLAIMS, _AAD_CLAIMS = "aml", "aad"
 _MILLION = 1_000_000
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 _MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -41,23 +47,40 @@ _SHORTEST_QUEUE: Json = {
         "selection_method": "FULL_SCAN",
     },
 }
-# An upstream answer carries the service time, an answer of the router's own does not. Only 200 passes as it is:
+# What the router answers by itself carries a mark, for all but 200 from an instance is 424:
 # https://learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints#http-status-codes
-_MODEL_ERRORS = """
+_OWN = "x-localazure-own"
+_MODEL_ERRORS = f"""
 function envoy_on_response(handle)
   local headers = handle:headers()
-  if headers:get("x-envoy-upstream-service-time") == nil then
-    if headers:get(":status") == "401" then headers:remove("azureml-model-deployment") end
+  local status = headers:get(":status")
+  if headers:get("{_OWN}") then
+    headers:remove("{_OWN}")
+    if status == "401" or status == "403" then headers:remove("{DEPLOYMENT_HEADER}") end
     return
   end
-  headers:remove("x-envoy-upstream-service-time")
-  local status = headers:get(":status")
-  if status == "200" then return end
   headers:replace("ms-azureml-model-error-statuscode", status)
   headers:replace("ms-azureml-model-error-reason", "model_error")
   headers:replace(":status", "424")
 end
 """
+
+
+# One that refuses a connection has the shortest queue: without this it would be asked first, again and again, until the
+# router is told that it is gone. The last one that is left stays, whatever it does.
+_SET_ASIDE: Json = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 1,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_local_origin_success_rate": 0,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "interval": "0.250s",
+    "base_ejection_time": "1s",
+    "max_ejection_time": "1s",
+    "max_ejection_percent": 99,
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,8 @@ def bootstrap(folder: Path, port: int, admin_port: int, jwks: Mapping[str, Any],
     return {
         "node": {"id": "localazure", "cluster": "localazure"},
         "admin": {"address": _loopback(admin_port)},
+        # Nobody gets them but who asks, and then they are to be the latest.
+        "stats_flush_on_admin": True,
         "dynamic_resources": {"cds_config": _file(folder / "cds.json")},
         "static_resources": {"listeners": [_listener(folder, port, jwks, issuer)]},
         # Azure takes 500 connections an endpoint; this only keeps a runaway client from eating every file descriptor.
@@ -138,26 +163,42 @@ def _listener(folder: Path, port: int, jwks: Mapping[str, Any], issuer: str) -> 
 
 def _filters(jwks: Mapping[str, Any], issuer: str) -> list[Json]:
     return [
-        {"name": _JWT, "typed_config": _token_rules(jwks, issuer)},
-        {"name": _RBAC, "typed_config": {"@type": f"{_FILTERS}.rbac.v3.RBAC"}},
-        # Off but where an endpoint's own configuration turns it on; Envoy keeps these keys out of its dumps.
+        # Off but where an endpoint's own configuration turns them on: a filter costs time also where it has no say.
+        {"name": _JWT, "disabled": True, "typed_config": _token_rules(jwks, issuer)},
+        {"name": _RBAC, "disabled": True, "typed_config": {"@type": f"{_FILTERS}.rbac.v3.RBAC"}},
+        # Envoy keeps these keys out of its dumps.
         {"name": _KEY_AUTH, "disabled": True, "typed_config": {"@type": f"{_FILTERS}.api_key_auth.v3.ApiKeyAuth"}},
+        _model_errors(),
         {
-            "name": "envoy.filters.http.lua",
-            "typed_config": {
-                "@type": f"{_FILTERS}.lua.v3.Lua",
-                "default_source_code": {"inline_string": _MODEL_ERRORS},
-            },
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": f"{_FILTERS}.router.v3.Router", "suppress_envoy_headers": True},
         },
-        {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}},
     ]
+
+
+def _model_errors() -> Json:
+    """Lua takes more time than all other filters together, so it does not run for 200."""
+    kinds = "type.googleapis.com/envoy"
+    script = {"@type": f"{_FILTERS}.lua.v3.Lua", "default_source_code": {"inline_string": _MODEL_ERRORS}}
+    status = {"@type": f"{kinds}.type.matcher.v3.HttpResponseHeaderMatchInput", "header_name": ":status"}
+    skip = {"@type": f"{kinds}.extensions.filters.common.matcher.action.v3.SkipFilter"}
+    skipped = {"200": {"action": {"name": "skip", "typed_config": skip}}}
+    tree = {"input": {"name": "status", "typed_config": status}, "exact_match_map": {"map": skipped}}
+    return {
+        "name": "model-errors",
+        "typed_config": {
+            "@type": f"{kinds}.extensions.common.matching.v3.ExtensionWithMatcher",
+            "xds_matcher": {"matcher_tree": tree},
+            "extension_config": {"name": "envoy.filters.http.lua", "typed_config": script},
+        },
+    }
 
 
 def _token_rules(jwks: Mapping[str, Any], issuer: str) -> Json:
     keys = {"inline_string": json.dumps(jwks)}
     providers = {
-        "aml_token": {"issuer": AML_ISSUER, "audiences": [AML_AUDIENCE], "payload_in_metadata": "claims"},
-        "aad_token": {"issuer": issuer, "audiences": [AAD_AUDIENCE]},
+        "aml_token": {"issuer": AML_ISSUER, "audiences": [AML_AUDIENCE], "payload_in_metadata": _AML_CLAIMS},
+        "aad_token": {"issuer": issuer, "audiences": [AAD_AUDIENCE], "payload_in_metadata": _AAD_CLAIMS},
     }
     return {
         "@type": f"{_FILTERS}.jwt_authn.v3.JwtAuthentication",
@@ -167,14 +208,43 @@ def _token_rules(jwks: Mapping[str, Any], issuer: str) -> Json:
 
 
 def _local_replies() -> list[Json]:
-    by_flag = {"UT": 408, "UO": 429, "UC": 502, "UF": 503, "UH": 503}
-    flags = [
-        {"filter": {"response_flag_filter": {"flags": [flag]}}, "status_code": status}
-        for flag, status in by_flag.items()
+    by_flag = {"UT": 408, "UC": 502, "UF": 503, "UH": 503}
+    overloaded = _reply(
+        _flagged("UO"), 429, "", headers=[_header("ms-azureml-model-error-reason", "too_many_pending_request")]
+    )
+    forbidden = {"and_filter": {"filters": [_status("EQ", 403), _known_caller()]}}
+    return [
+        overloaded,
+        *(_reply(_flagged(flag), status) for flag, status in by_flag.items()),
+        _reply(forbidden, 403, NO_PERMISSION),
+        # A token for another endpoint or audience is as good as none.
+        _reply(_status("EQ", 403), 401),
+        _reply(_status("GE", 300)),
     ]
-    # A token for another endpoint or audience is as good as none.
-    refused = {"comparison": {"op": "EQ", "value": {"default_value": 403, "runtime_key": "localazure.refused"}}}
-    return [*flags, {"filter": {"status_code_filter": refused}, "status_code": 401}]
+
+
+def _reply(which: Json, status: int | None = None, text: str | None = None, headers: Sequence[Json] = ()) -> Json:
+    reply: Json = {"filter": which, "headers_to_add": [_header(_OWN, "yes"), *headers]}
+    if status is not None:
+        reply["status_code"] = status
+    if text is not None:
+        reply["body_format_override"] = {"text_format_source": {"inline_string": text}}
+    return reply
+
+
+def _flagged(flag: str) -> Json:
+    return {"response_flag_filter": {"flags": [flag]}}
+
+
+def _status(comparison: str, status: int) -> Json:
+    value = {"default_value": status, "runtime_key": f"localazure.status.{status}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def _known_caller() -> Json:
+    # Claims are there only once a token has been found good.
+    matcher = {"filter": _JWT, "path": [{"key": _AAD_CLAIMS}, {"key": "oid"}], "value": {"present_match": True}}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
 
 
 def clusters(backends: Iterable[Backend], folder: Path) -> list[Json]:
@@ -191,6 +261,7 @@ def _cluster(backend: Backend, folder: Path) -> Json:
         "connect_timeout": "2s",
         # A worker takes one request at a time: look at every instance for the one with the shortest queue.
         "load_balancing_policy": {"policies": [{"typed_extension_config": _SHORTEST_QUEUE}]},
+        "outlier_detection": _SET_ASIDE,
         # Never fall back to instances that are draining.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {
@@ -255,16 +326,16 @@ def routes(endpoints: Iterable[tuple[EndpointRoute, Mapping[str, Backend]]], ver
 def _virtual_host(route: EndpointRoute, backends: Mapping[str, Backend]) -> Json:
     reachable = {name: backends[name] for name in route.deployments if name in backends}
     rules = [rule for path in PATHS for rule in _path_rules(path, route, reachable)]
+    no_path = _direct("/", 404, "Not found: an endpoint answers /score and /swagger.json.")
     return {
         "name": route.name,
         "domains": list(dict.fromkeys(host.lower() for host in route.hosts)),
-        "routes": [*rules, _direct("/", 404, "Not found: an endpoint answers /score and /swagger.json.")],
+        "routes": [*_schemes(route), *rules, no_path],
         "typed_per_filter_config": _admission(route),
         # The key or token has done its work: a scoring script has no business with it, nor have its logs.
-        "request_headers_to_remove": ["authorization"],
+        "request_headers_to_remove": ["authorization", "x-envoy-external-address"],
         "request_headers_to_add": [_header("x-ms-client-request-id", _CLIENT_ID, "OVERWRITE_IF_EXISTS")],
         "response_headers_to_add": [_header("x-ms-client-request-id", _CLIENT_ID)],
-        "response_headers_to_remove": ["x-envoy-overloaded"],
     }
 
 
@@ -274,9 +345,13 @@ _CLIENT_ID = "%REQ(x-ms-client-request-id):40%"
 
 def _admission(route: EndpointRoute) -> Json:
     if route.auth == "key":
-        return {_KEY_AUTH: _keys(route.keys), _RBAC: _bearers_only()}
+        return {_KEY_AUTH: _keys(route.keys)}
     rules = {_JWT: {"@type": f"{_FILTERS}.jwt_authn.v3.PerRouteConfig", "requirement_name": route.auth}}
-    return rules | ({_RBAC: _allow(_token_for(route.name))} if route.auth == "aml_token" else {})
+    if route.auth == "aml_token":
+        return rules | {_RBAC: _allow([_has_claim(_AML_CLAIMS, "endpointName", route.name)])}
+    if route.callers is None:
+        return rules
+    return rules | {_RBAC: _allow([_has_claim(_AAD_CLAIMS, "oid", each) for each in sorted(route.callers)])}
 
 
 def _keys(keys: Sequence[str]) -> Json:
@@ -288,22 +363,24 @@ def _keys(keys: Sequence[str]) -> Json:
     }
 
 
-def _bearers_only() -> Json:
+def _schemes(route: EndpointRoute) -> list[Json]:
+    if route.auth != "key":
+        return []
     # Envoy takes a key with the scheme or without it; Azure wants the scheme.
-    return _allow({"header": {"name": "authorization", "string_match": {"prefix": "Bearer "}}})
+    scheme = {"name": "authorization", "string_match": {"prefix": "Bearer "}, "invert_match": True}
+    match = {"prefix": "/", "headers": [scheme | {"treat_missing_header_as_empty": True}]}
+    return [{"match": match, "direct_response": {"status": 401}}]
 
 
-def _token_for(endpoint: str) -> Json:
-    claim = {
-        "filter": _JWT,
-        "path": [{"key": "claims"}, {"key": "endpointName"}],
-        "value": {"string_match": {"exact": endpoint}},
-    }
-    return {"sourced_metadata": {"metadata_matcher": claim}}
+def _has_claim(claims: str, name: str, value: str) -> Json:
+    path = [{"key": claims}, {"key": name}]
+    found = {"filter": _JWT, "path": path, "value": {"string_match": {"exact": value}}}
+    return {"sourced_metadata": {"metadata_matcher": found}}
 
 
-def _allow(principal: Json) -> Json:
-    policy = {"permissions": [{"any": True}], "principals": [principal]}
+def _allow(principals: list[Json]) -> Json:
+    nobody = {"not_id": {"any": True}}
+    policy = {"permissions": [{"any": True}], "principals": principals or [nobody]}
     return {
         "@type": f"{_FILTERS}.rbac.v3.RBACPerRoute",
         "rbac": {"rules": {"action": "ALLOW", "policies": {"callers": policy}}},
@@ -351,8 +428,9 @@ def _forward(match: Json, backend: Backend, mirrors: list[Json]) -> Json:
         # An instance that has just died refuses the connection: nothing was sent, so another one may be asked.
         "retry_policy": {
             "retry_on": "connect-failure",
-            "num_retries": 2,
-            "retry_back_off": {"base_interval": "0.010s"},
+            # One to two seconds altogether: by then whoever has died is set aside, or known to be gone.
+            "num_retries": 20,
+            "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.200s"},
             "retry_host_predicate": [
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",

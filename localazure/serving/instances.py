@@ -1,6 +1,5 @@
 """One instance of a deployment: an inference server of its own, on a loopback port, in the deployment's environment."""
 
-import http.client
 import os
 import re
 import subprocess
@@ -8,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -15,11 +15,10 @@ import psutil
 from localazure.environment import container_environment
 from localazure.home import Home
 from localazure.processes import free_port, spawn, stop
-from localazure.serving.model import ServingError
+from localazure.serving.model import Probes, ServingError
+from localazure.serving.probes import Prober
 from localazure.settings import Settings
 
-# Azure's readiness probe gives up after 10 s + 30 failures × 10 s (reference-yaml-deployment-managed-online).
-START_SECONDS = 310.0
 # Azure's longest request timeout is 180 s: nobody waits for a later answer, and a worker must not be held by it.
 SCORING_TIMEOUT_MS = 181_000
 # The timeout of azureml_inference_server_http's own start script.
@@ -85,10 +84,12 @@ class Instance:
     settings: Settings
     launch: Launch
     log: Path
+    probes: Probes = field(default_factory=Probes)
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
-    ready: bool = False
     restarts: int = 0
+    _prober: Prober | None = None
+    _seen_ready: bool = False
     _begin: int = 0
     _started: float = 0.0
     _again_at: float = 0.0
@@ -100,7 +101,6 @@ class Instance:
     def start(self) -> None:
         """Start the process on a free port; it is not ready yet."""
         self.port = free_port()
-        self.ready = False
         self._started = time.monotonic()
         self._begin = self.log.stat().st_size if self.log.exists() else 0
         self.process = spawn(
@@ -110,6 +110,20 @@ class Instance:
             log=self.log,
             cwd=self.launch.app_root,
         )
+        self._ask(self.process)
+
+    def _ask(self, process: subprocess.Popen[bytes]) -> None:
+        if self._prober is not None:
+            self._prober.end()
+        port = self.port
+        self._prober = Prober(port, self.probes, lambda: _listens(process, port))
+        self._prober.start()
+
+    def follow(self, probes: Probes) -> None:
+        """Be asked by other probes from now on; the process is not touched."""
+        self.probes = probes
+        if self._prober is not None:
+            self._prober.follow(probes)
 
     def stop(self, grace: float) -> None:
         """End the process for good: it finishes the requests it is working on, for `grace` seconds at most."""
@@ -118,10 +132,16 @@ class Instance:
         self._end(grace)
 
     def _end(self, grace: float) -> None:
-        self.ready = False
+        if self._prober is not None:
+            self._prober.end()
         if self.process is not None:
             stop(self.process, grace=grace)
         self.process = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may go to it: its process runs and its readiness probe passes."""
+        return self.process is not None and self._prober is not None and self._prober.ready
 
     @property
     def exit_code(self) -> int | None:
@@ -130,34 +150,14 @@ class Instance:
 
     @property
     def overdue(self) -> bool:
-        """Whether it has been starting for longer than Azure would wait."""
-        return not self.ready and time.monotonic() - self._started > START_SECONDS
+        """Whether a probe has given up on it: it has been starting for too long, or has hung since."""
+        return self._verdict is not None
 
-    def check(self, wait: float = 2.0) -> bool:
-        """Look whether the process answers within `wait` seconds; True once it does.
-
-        While `init()` runs the question waits in the server's queue, and is answered the moment it has ended.
-        """
-        self.ready = self.ready or (self.exit_code is None and self._healthy(wait) and self._is_ours())
+    def check(self, wait: float = 0.05) -> bool:
+        """Wait for it to be ready, for `wait` seconds at most; True once it is."""
+        if self._prober is not None and self._prober.wait(wait):
+            self._seen_ready = self.ready
         return self.ready
-
-    def _healthy(self, wait: float) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=wait)
-        try:
-            connection.request("GET", "/")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def _is_ours(self) -> bool:
-        # Between choosing the port and binding it another server may have come to answer there.
-        try:
-            sockets = psutil.Process(self.process.pid if self.process else 0).net_connections("tcp4")
-        except psutil.Error:
-            return False
-        return any(item.status == psutil.CONN_LISTEN and item.laddr.port == self.port for item in sockets)
 
     def tend(self) -> bool:
         """Start it again if it has died, after a pause that grows with every failure; True if its readiness changed."""
@@ -170,22 +170,36 @@ class Instance:
                 self.restarts += 1
                 self.start()
             return False
-        if self.exit_code is not None or self.overdue:
-            return self._died()
-        return not self.ready and self.check(wait=0.2)
+        if self.exit_code is not None:
+            self._died()
+        elif self.overdue and not self._seen_ready:
+            # One that has hung leaves the routes at one turn and is ended at the next.
+            self._say_why()
+            self._died()
+        before, self._seen_ready = self._seen_ready, self.ready
+        return before != self._seen_ready
 
-    def _died(self) -> bool:
-        was_ready = self.ready
+    def _died(self) -> None:
         # One that ran for a while is not failing to start: its pause begins from the shortest again.
         self._failures = 1 if time.monotonic() - self._started > 2 * LONGEST_PAUSE else self._failures + 1
         self._again_at = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** (self._failures - 1))
         self._end(grace=1)
-        return was_ready
+
+    def _say_why(self) -> None:
+        # Azure tells this by the container's events, which nobody has here; the log is where one looks.
+        with self.log.open("a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} The instance {self._verdict} and is restarted.\n")
+
+    @property
+    def _verdict(self) -> str | None:
+        return self._prober.failed if self._prober else None
 
     @property
     def crash_loops(self) -> bool:
         """Whether its workers die as soon as gunicorn starts them, which gunicorn itself would go on with for ever."""
-        return len(re.findall(r"Worker \(pid:\d+\) (?:exited|was sent)", self._output())) >= CRASHES
+        # The instances of a deployment share a log, in which each gunicorn names itself.
+        ends = rf"\[{self.process.pid if self.process else 0}\] \[\w+\] Worker \(pid:\d+\) (?:exited|was sent)"
+        return len(re.findall(ends, self._output())) >= CRASHES
 
     @property
     def port_was_taken(self) -> bool:
@@ -196,7 +210,7 @@ class Instance:
         """Why it did not become ready, as Azure says it."""
         text = excerpt(self._output())
         if self.exit_code is None and not self.crash_loops:
-            reason = f"User container did not become ready within {START_SECONDS:.0f} s"
+            reason = f"User container {self._verdict or 'was ended before it was ready'}"
         else:
             reason = "User container has crashed or terminated"
         text = text or f"exit code {self.exit_code}, and nothing in the log."
@@ -206,6 +220,15 @@ class Instance:
         with self.log.open("rb") as file:
             file.seek(self._begin)
             return file.read().decode(errors="replace")
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    # Between choosing the port and binding it another server may have come to answer there.
+    try:
+        sockets = psutil.Process(process.pid).net_connections("tcp4")
+    except psutil.Error:
+        return False
+    return any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in sockets)
 
 
 # A log entry of the server or of gunicorn begins with its time.

@@ -32,6 +32,37 @@ class EnvironmentSpec:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """How an instance is asked how it is, and what its answers come to. Times are in seconds; the defaults are Azure's.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/reference-yaml-deployment-managed-online#probesettings
+    """
+
+    initial_delay: float = 10.0
+    period: float = 10.0
+    timeout: float = 2.0
+    success_threshold: int = 1
+    failure_threshold: int = 30
+
+    @property
+    def patience(self) -> float:
+        """How long after its start an instance may fail this probe before the probe gives up."""
+        return self.initial_delay + self.period * self.failure_threshold
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What is asked of every instance of a deployment."""
+
+    liveness: Probe = Probe()
+    """Giving up on it restarts the instance."""
+    readiness: Probe = Probe()
+    """Giving up on it takes the instance out of the routes until it answers again."""
+    startup: Probe | None = None
+    """Until it has succeeded the other two are not asked."""
+
+
+@dataclass(frozen=True)
 class DeploymentSpec:
     """One online deployment, with everything it needs already on this machine."""
 
@@ -49,6 +80,7 @@ class DeploymentSpec:
     instances: int = 1
     timeout_ms: int = 5000
     max_concurrent: int = 1
+    probes: Probes = Probes()
 
 
 @dataclass(frozen=True)
@@ -65,3 +97,5 @@ class EndpointRoute:
     """The deployments that may be reached: those that are ready."""
     known: tuple[str, ...] = ()
     """Deployments that there are, ready or not. One with a weight is known without being named here."""
+    callers: frozenset[str] | None = None
+    """The object ids whose Entra tokens may score; None lets every identity in. For `aad_token` alone."""

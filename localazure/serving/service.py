@@ -14,11 +14,12 @@ from typing import Any
 
 from localazure import tools
 from localazure.home import Home, last_lines
+from localazure.serving.counters import Reading, Running, usages
 from localazure.serving.environments import Environments
 from localazure.serving.envoy import Router
 from localazure.serving.envoy_config import Backend
 from localazure.serving.instances import Instance, Launch, stop_all
-from localazure.serving.model import Container, DeploymentSpec, EndpointRoute, ServingError
+from localazure.serving.model import Container, DeploymentSpec, EndpointRoute, Probes, ServingError
 from localazure.settings import Settings
 
 LOG_FILES: Mapping[str, str] = {
@@ -95,7 +96,9 @@ class Serving:
             same = before is not None and before.launch == launch
             keep = tuple(item for item in before.instances if item.ready) if before and same else ()
             wanted = self._capped(spec, note)
-            fresh = self._start_instances(key, launch, wanted - len(keep))
+            fresh = self._start_instances(key, launch, spec.probes, wanted - len(keep))
+            for instance in keep:
+                instance.follow(spec.probes)
             self._exchange(key, before, _Deployment(spec, launch, (*keep, *fresh)[:wanted], limit=_limit(spec)))
 
     def remove(self, endpoint: str, name: str) -> None:
@@ -145,6 +148,12 @@ class Serving:
             for (endpoint, name), deployment in sorted(self._deployments.items())
         ]
 
+    def reading(self) -> Reading:
+        """What runs and what it has done and used so far, for its metrics."""
+        running = tuple(_running(each) for each in list(self._deployments.values()))
+        leaders = [process for each in running for process in each.processes]
+        return Reading(running, self._router.statistics(), usages(leaders))
+
     def stop(self) -> None:
         """End the router and every instance; requests in flight are not waited for."""
         self._ending.set()
@@ -186,11 +195,11 @@ class Serving:
         environments = Environments(self._settings, tools.cache_dir(), note)
         return _mlflow_launch(spec, environments, self._folder) if spec.mlflow else _custom_launch(spec, environments)
 
-    def _start_instances(self, key: _Key, launch: Launch, count: int) -> list[Instance]:
+    def _start_instances(self, key: _Key, launch: Launch, probes: Probes, count: int) -> list[Instance]:
         log = self._folder(key) / LOG_FILES["InferenceServer"]
         with ThreadPoolExecutor(max(count, 1)) as pool:
             pending = [
-                pool.submit(self._start_instance, Instance(self._home, self._settings, launch, log))
+                pool.submit(self._start_instance, Instance(self._home, self._settings, launch, log, probes))
                 for _ in range(count)
             ]
         errors = [error for item in pending if (error := item.exception())]
@@ -207,7 +216,6 @@ class Serving:
                     return instance
                 if instance.crash_loops:
                     break
-                time.sleep(_CHECK_SECONDS)
             if not instance.port_was_taken:
                 break
         error = instance.failure()
@@ -318,6 +326,12 @@ def _mlflow_launch(spec: DeploymentSpec, environments: Environments, folder: Cal
 
 def _all(deployment: _Deployment) -> tuple[Instance, ...]:
     return (*deployment.instances, *deployment.draining)
+
+
+def _running(deployment: _Deployment) -> Running:
+    spec = deployment.spec
+    processes = tuple(process.pid for item in deployment.instances if (process := item.process) is not None)
+    return Running(spec.endpoint, spec.name, spec.instances, spec.timeout_ms, processes)
 
 
 def _status(instance: Instance) -> dict[str, Any]:

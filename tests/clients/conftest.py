@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.ai.ml.constants._endpoint import EndpointInvokeFields
 from azure.core.pipeline.transport import HttpTransport
 from azure.identity import DefaultAzureCredential
 
@@ -223,6 +224,12 @@ class Waits:
     @property
     def longest(self) -> float:
         return max(self.seconds, default=0)
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client sends the last deployment that it was told of again, to every endpoint, for as long as it lives."""
+    monkeypatch.setattr(EndpointInvokeFields, "DEFAULT_HEADER", dict(EndpointInvokeFields.DEFAULT_HEADER))
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from azure.ai.ml.entities import (
     CodeConfiguration,
     CronTrigger,
     Data,
+    DataCollector,
+    DeploymentCollection,
     Environment,
     JobSchedule,
     ManagedOnlineDeployment,
@@ -35,6 +37,7 @@ from azure.ai.ml.entities import (
     ProbeSettings,
     RecurrencePattern,
     RecurrenceTrigger,
+    RequestLogging,
     SasTokenConfiguration,
     Workspace,
 )
@@ -368,7 +371,16 @@ def test_two_models_are_served_split_scaled_and_taken_down(ml: MLClient, waits: 
         instance_type="Standard_DS2_v2",
         instance_count=1,
         request_settings=OnlineRequestSettings(request_timeout_ms=3000, max_concurrent_requests_per_instance=2),
-        liveness_probe=ProbeSettings(period=5, initial_delay=1),
+        liveness_probe=ProbeSettings(period=5, initial_delay=20),
+        readiness_probe=ProbeSettings(period=1, timeout=5, success_threshold=2),
+        model_mount_path="/var/tumor",
+        app_insights_enabled=True,
+        data_collector=DataCollector(
+            {"request": DeploymentCollection(enabled="true")},
+            rolling_rate="hour",
+            sampling_rate=0.5,
+            request_logging=RequestLogging(capture_headers=["x-request-id"]),
+        ),
         tags={"team": "tumor"},
     )
     for deployment in (blue, green):
@@ -424,7 +436,14 @@ def what_was_sent_with_a_deployment_is_read_back(ml: MLClient, endpoint: str) ->
     assert "/models/" in str(green.model)
     assert green.request_settings.request_timeout_ms == 3000
     assert green.request_settings.max_concurrent_requests_per_instance == 2
-    assert (green.liveness_probe.period, green.liveness_probe.initial_delay) == (5, 1)
+    assert (green.liveness_probe.period, green.liveness_probe.initial_delay) == (5, 20)
+    assert (green.readiness_probe.timeout, green.readiness_probe.success_threshold) == (5, 2)
+    # The client sends the mount path, and does not read it back.
+    assert green.environment_variables["AZUREML_MODEL_DIR"].startswith("/var/tumor/")
+    assert green.app_insights_enabled is True
+    collected = green.data_collector
+    assert (collected.collections["request"].enabled, collected.sampling_rate) == ("true", 0.5)
+    assert (collected.rolling_rate, collected.request_logging.capture_headers) == ("Hour", ["x-request-id"])
     assert green.environment_variables["SAID"] == "yes"
     assert green.environment_variables["AZUREML_ENTRY_SCRIPT"] == "score.py", "the service adds its own"
     assert green.tags == {"team": "tumor"}

@@ -36,6 +36,9 @@ class FakeAzure:
     def upstream(self, host: str) -> int | None:
         return self._port if host == HOST else None
 
+    def principal(self, selector: str) -> str | None:
+        return None
+
     def status(self) -> dict[str, Any]:
         blue = {"name": "blue", "state": "Succeeded", "instances": [], "requests": 7}
         endpoint = {"name": "tumor-online", "traffic": {"blue": 90, "green": 10}, "deployments": [blue]}

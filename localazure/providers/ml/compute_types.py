@@ -185,25 +185,70 @@ def _ssh(sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def attached(sent: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The inner properties of an attached Kubernetes cluster."""
-    types = read.mapping(sent, "instanceTypes", WHERE)
+    """The inner properties of an attached Kubernetes cluster. Raises ArmError (400)."""
+    types = _instance_types(read.mapping(sent, "instanceTypes", WHERE)) or before.get("instanceTypes") or _USUAL_TYPES
+    usual = read.text(sent, "defaultInstanceType", WHERE) or before.get("defaultInstanceType")
+    # A cluster with types of its own and no word on which is the usual one: the only one, or the one that Azure brings.
+    usual = usual or (next(iter(types)) if len(types) == 1 else DEFAULT_INSTANCE_TYPE)
+    if usual not in types:
+        known = ", ".join(types)
+        raise user_error(400, f"'{WHERE}.defaultInstanceType' is '{usual}', which is none of instanceTypes: {known}.")
     return {
         "namespace": read.text(sent, "namespace", WHERE) or before.get("namespace") or "default",
-        "defaultInstanceType": read.text(sent, "defaultInstanceType", WHERE) or "defaultinstancetype",
-        "instanceTypes": types
-        or {
-            "defaultinstancetype": {
-                "nodeSelector": None,
-                "resources": {
-                    "requests": {"cpu": "100m", "memory": "2Gi"},
-                    "limits": {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": None},
-                },
-            }
-        },
+        "defaultInstanceType": usual,
+        "instanceTypes": types,
         "vcName": read.text(sent, "vcName", WHERE),
         "extensionPrincipalId": read.text(sent, "extensionPrincipalId", WHERE),
         "extensionInstanceReleaseTrain": read.text(sent, "extensionInstanceReleaseTrain", WHERE) or "stable",
     }
+
+
+DEFAULT_INSTANCE_TYPE = "defaultinstancetype"
+# What the extension makes in a cluster: how-to-manage-kubernetes-instance-types.
+_USUAL_TYPES = {
+    DEFAULT_INSTANCE_TYPE: {
+        "nodeSelector": None,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "2Gi"},
+            "limits": {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": None},
+        },
+    }
+}
+
+
+def _instance_types(sent: dict[str, Any]) -> dict[str, Any]:
+    where = f"{WHERE}.instanceTypes"
+    for name in sent:
+        if not _OBJECT_NAME.fullmatch(name):
+            raise user_error(400, f"'{where}' has '{name[:80]}', which is no name in Kubernetes: use a-z, 0-9 and -.")
+    return {name: _instance_type(read.mapping(sent, name, where), f"{where}.{name}") for name in sent}
+
+
+def _instance_type(sent: dict[str, Any], where: str) -> dict[str, Any]:
+    resources = read.mapping(sent, "resources", where)
+    place = f"{where}.resources"
+    return {
+        "nodeSelector": read.strings(sent, "nodeSelector", where) or None,
+        "resources": {
+            part: quantities(read.mapping(resources, part, place), f"{place}.{part}") for part in ("requests", "limits")
+        },
+    }
+
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?")
+
+
+def quantities(sent: dict[str, Any], where: str) -> dict[str, str | None]:
+    """Amounts as Kubernetes writes them: `100m` of a processor, `2Gi` of memory. Raises ArmError (400)."""
+    found: dict[str, str | None] = {}
+    for name in sent:
+        # A number is taken for its text: `1` is as good as `"1"`.
+        number = isinstance(sent[name], int | float) and not isinstance(sent[name], bool)
+        found[name] = f"{sent[name]:g}" if number else read.text(sent, name, where)
+        if found[name] is not None and not _QUANTITY.fullmatch(found[name] or ""):
+            raise user_error(400, f"'{where}.{name}' is '{found[name]}'; it must be an amount such as 100m, 1 or 2Gi.")
+    return found
 
 
 def cluster_id(sent: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from localazure.providers.common import (
     with_state,
 )
 from localazure.providers.ml import compute_types as types
-from localazure.providers.ml import nodes, quota
+from localazure.providers.ml import kubernetes, nodes, quota
 from localazure.providers.ml.compute_types import AML_COMPUTE, COMPUTE_INSTANCE, KUBERNETES
 from localazure.providers.ml.names import (
     COMPUTE_FAMILY,
@@ -135,6 +135,7 @@ class Computes:
         document = self._compose(call, body, existing, resource_id, workspace)
         if existing is not None:
             types.refuse_change(existing, document["properties"])
+            kubernetes.refuse_types_gone(self._cloud, existing, document["properties"]["properties"])
         self._cloud.store.put(Resource(resource_id, COMPUTE_TYPE, document))
         operation = self._cloud.operations.begin("compute.write", resource_id)
         headers = long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace))
@@ -160,7 +161,7 @@ class Computes:
             "disableLocalAuth": before.get(
                 "disableLocalAuth", read.flag(sent, "disableLocalAuth", False, "properties")
             ),
-            "resourceId": types.cluster_id(sent) if kind == KUBERNETES else None,
+            "resourceId": self._cluster(sent) if kind == KUBERNETES else None,
             "isAttachedCompute": kind == KUBERNETES,
             "provisioningErrors": None,
             "provisioningWarnings": {},
@@ -198,6 +199,16 @@ class Computes:
             "userId": str(call.caller.get("oid") or self._cloud.caller),
         }
         return types.instance(inner, who, before)
+
+    def _cluster(self, sent: dict[str, Any]) -> str:
+        """The id of the cluster to attach, which has to be there. Raises ArmError (400)."""
+        named = types.cluster_id(sent)
+        if self._cloud.store.get(named) is None:
+            raise user_error(
+                400,
+                f"The Kubernetes cluster '{named}' that 'properties.resourceId' names was not found; create it first.",
+            )
+        return named
 
     def _refuse_taken(self, resource_id: str, location: str) -> None:
         # A compute instance has a host name of its own, so its name is the region's, not the workspace's.
@@ -300,6 +311,7 @@ class Computes:
                 f"The compute '{found.name}' of type {found.properties['computeType']} cannot be removed with "
                 f"underlyingResourceAction={action}; use {wanted}.",
             )
+        kubernetes.refuse_detach(self._cloud, found)
         self._cloud.store.put(with_state(found, DELETING))
         operation = self._cloud.operations.begin("compute.delete", found.id)
         return Answer(202, headers=long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace)))

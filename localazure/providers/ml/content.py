@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,6 +148,22 @@ def _fetch_model(cloud: Cloud, place: Place, root: Path, last: str) -> None:
         (draft / last).rmdir()
         moved.rename(draft / last)
     draft.rename(root)
+
+
+def mounted(files: ModelFiles, path: str | None) -> ModelFiles:
+    """A model as a deployment with `modelMountPath` sees it: `<path>/<model>/<version>`, below the state folder.
+
+    The path itself is nobody's to make on a machine that others use, too: a link that ends like it stands for it.
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-deploy-custom-container#locate-the-mounted-model
+    """
+    if path is None:
+        return files
+    # No model's name begins with a dot; and one path may lie below another, but never one link below another.
+    link = files.root.parent.parent.joinpath(".mounts", _hash(path), path.strip("/"), *files.root.parts[-2:])
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        link.symlink_to(files.root, target_is_directory=True)
+    return ModelFiles(link, link / files.content.name)
 
 
 def model_flavors(cloud: Cloud, workspace: Resource, uri: str) -> dict[str, Any] | None:

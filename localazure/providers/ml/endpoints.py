@@ -80,8 +80,9 @@ ONLINE = Sort(
     ONLINE_ENDPOINT_FAMILY,
     ONLINE_DEPLOYMENT_FAMILY,
     shows_poll=True,
-    simplified="managed only; public network access is recorded and not enforced",
-    deployment_simplified="managed only; probes, egress, data collection and Application Insights are recorded only",
+    simplified="public network access is recorded and not enforced; Kubernetes endpoints answer as managed ones do, "
+    "at a host of the same form and with the same statuses",
+    deployment_simplified="egress, data collection and Application Insights are recorded only",
 )
 BATCH = Sort(
     "batch",

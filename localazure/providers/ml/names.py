@@ -102,6 +102,8 @@ def region(workspace: Resource) -> str:
 def find_asset(cloud: Cloud, workspace: Resource, reference: str, kind: str, field: str) -> Resource:
     """The version that a reference names: an ARM id, `azureml:name:version`, or `azureml:name@latest`.
 
+    An ARM id may end in `/labels/latest`, too: that and `@latest` are the newest version there is now.
+
     Args:
         kind: `models`, `environments` or `codes`.
         field: the property that holds the reference, for the error.
@@ -123,9 +125,14 @@ def find_asset(cloud: Cloud, workspace: Resource, reference: str, kind: str, fie
     return found
 
 
+def has_label(reference: str) -> bool:
+    """Whether a reference names no version, but a label that moves from version to version."""
+    return reference.endswith("@latest") or reference.lower().endswith("/labels/latest")
+
+
 def _asset_id(cloud: Cloud, workspace: Resource, reference: str, kind: str) -> str:
     if reference.startswith("/"):
-        return reference
+        return _latest(cloud, reference[: -len("/labels/latest")], kind) if has_label(reference) else reference
     short = re.fullmatch(r"azureml:([^:@/]+)(?::([^:@/]+)|@latest)", reference)
     if short is None:
         raise invalid(
@@ -134,12 +141,15 @@ def _asset_id(cloud: Cloud, workspace: Resource, reference: str, kind: str) -> s
             "ValidationError",
         )
     name, version = short.groups()
-    if version is None:
-        versions = cloud.store.below(f"{workspace.id}/{kind}/{name}", f"{WORKSPACE_TYPE}/{kind}/versions")
-        # The client's own look-up of a label goes through the list, which shows neither of these.
-        shown = [each for each in versions if not (each.properties["isArchived"] or each.properties["isAnonymous"])]
-        version = shown[-1].name if shown else "latest"
-    return f"{workspace.id}/{kind}/{name}/versions/{version}"
+    container = f"{workspace.id}/{kind}/{name}"
+    return f"{container}/versions/{version}" if version else _latest(cloud, container, kind)
+
+
+def _latest(cloud: Cloud, container: str, kind: str) -> str:
+    versions = cloud.store.below(container, f"{WORKSPACE_TYPE}/{kind}/versions")
+    # The client's own look-up of a label goes through the list, which shows neither of these.
+    shown = [each for each in versions if not (each.properties["isArchived"] or each.properties["isAnonymous"])]
+    return f"{container}/versions/{shown[-1].name if shown else 'latest'}"
 
 
 def front_end_system_data(resource: Resource | None, data: dict[str, Any]) -> dict[str, Any]:

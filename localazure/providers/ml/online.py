@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from localazure.arm import body as read
-from localazure.arm.errors import invalid, not_emulated, user_error
+from localazure.arm.errors import invalid, user_error
 from localazure.arm.operations import Kind
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import identity
-from localazure.providers.ml import endpoint_rules
+from localazure.providers.ml import endpoint_rules, kubernetes
 from localazure.providers.ml import online_rules as rules
 from localazure.providers.ml.endpoints import ONLINE, Endpoints, inference_host
 from localazure.providers.ml.names import CREATING, ONLINE_DEPLOYMENT_TYPE, UPDATING, guid, workspace_of
@@ -50,8 +50,7 @@ class OnlineEndpoints(Endpoints):
 
     def _compose(self, call: Call, body: Json, existing: Resource | None, resource_id: str) -> Json:
         sent = read.mapping(body, "properties", required=True)
-        if sent.get("compute"):
-            raise not_emulated("Kubernetes online endpoints ('properties.compute')")
+        compute = kubernetes.endpoint_compute(self._cloud, sent, existing, resource_id)
         before = existing.properties if existing else {}
         own = {**read.strings(sent, "properties", "properties"), "azureml.onlineendpointid": resource_id.lower()}
         access = read.choice(sent, "publicNetworkAccess", ("Enabled", "Disabled"), "Enabled", "properties")
@@ -62,12 +61,13 @@ class OnlineEndpoints(Endpoints):
             "swaggerUri": before.get("swaggerUri"),
             "authMode": rules.auth_mode(sent, existing),
             "provisioningState": UPDATING if existing else CREATING,
-            "compute": None,
+            "compute": compute,
             "traffic": before.get("traffic") or {},
             "mirrorTraffic": before.get("mirrorTraffic") or {},
             "publicNetworkAccess": access,
         }
-        return {"properties": properties, "kind": "Managed", "identity": self._identity(body, existing)}
+        kind = kubernetes.kind_of(compute)
+        return {"properties": properties, "kind": kind, "identity": self._identity(body, existing)}
 
     def _identity(self, body: Json, existing: Resource | None) -> Json | None:
         if existing is None:
@@ -88,6 +88,7 @@ class OnlineEndpoints(Endpoints):
         deployments = {each.name.lower(): each for each in self._cloud.store.below(resource_id, ONLINE_DEPLOYMENT_TYPE)}
         traffic = rules.traffic(read.mapping(sent, "traffic", "properties"), deployments)
         mirror = rules.mirror(read.mapping(sent, "mirrorTraffic", "properties"), traffic, deployments)
+        kubernetes.refuse_mirror(self._cloud, mirror, resource_id)
         return {"traffic": traffic, "mirrorTraffic": mirror}
 
     def _work(self, operation: Operation) -> None:

@@ -11,7 +11,7 @@ from localazure.arm import ids
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.ml import endpoint_lists, endpoint_rules, quota
+from localazure.providers.ml import endpoint_lists, endpoint_rules, kubernetes, quota
 from localazure.providers.ml import online_rules as rules
 from localazure.providers.ml.deployments import Deployments
 from localazure.providers.ml.endpoints import ONLINE
@@ -22,6 +22,7 @@ from localazure.providers.ml.names import (
     SUCCEEDED,
     UPDATING,
     find_asset,
+    has_label,
     workspace_above,
 )
 from localazure.providers.ml.online_serving import OnlineServing
@@ -47,16 +48,32 @@ class OnlineDeployments(Deployments):
 
     # Write -----------------------------------------------------------------------------------------------------
 
+    def _desired(self, call: Call, body: Json, existing: Resource | None, resource_id: str) -> Json:
+        return super()._desired(call, kubernetes.deployment_body(self._cloud, body, resource_id), existing, resource_id)
+
     def _compose(self, body: Json, existing: Resource | None, workspace: Resource) -> Json:
         properties = rules.deployment(read.mapping(body, "properties", required=True))
         rules.refuse_other_size(properties, existing)
+        rules.refuse_other_egress(properties, existing)
+        self._pin(workspace, properties)
         model = endpoint_rules.asset(self._cloud, workspace, properties["model"], "models", "properties.model")
         endpoint_rules.check_sources(self._cloud, workspace, properties, model)
         sku = rules.sku(read.mapping(body, "sku"))
-        quota.require(self._cloud, workspace, properties["instanceType"], sku["capacity"], existing)
+        kind = properties["endpointComputeType"]
+        if kind == kubernetes.MANAGED:
+            quota.require(self._cloud, workspace, properties["instanceType"], sku["capacity"], existing)
+        else:
+            sku = kubernetes.within(sku, properties["scaleSettings"])
         if existing:
             properties["environmentVariables"] = rules.own_variables(properties["environmentVariables"], existing)
-        return {"properties": properties, "kind": "Managed", "sku": sku}
+        return {"properties": properties, "kind": kind, "sku": sku}
+
+    def _pin(self, workspace: Resource, properties: Json) -> None:
+        """What a label names is looked up once: a deployment must not change by itself when the label moves."""
+        for key, kind in (("model", "models"), ("environmentId", "environments")):
+            if (reference := properties[key]) and has_label(reference):
+                found = endpoint_rules.asset(self._cloud, workspace, reference, kind, f"properties.{key}")
+                properties[key] = found.id
 
     def _patched(self, existing: Resource, sent: Json) -> tuple[Json, str]:
         changes = endpoint_rules.patched(sent, "tags", "sku")
@@ -106,7 +123,8 @@ class OnlineDeployments(Deployments):
         properties = desired["properties"]
         model = find_asset(self._cloud, workspace, properties["model"], "models", "properties.model")
         name = ids.name(ids.parent(model.id))
-        filled = {"AZUREML_MODEL_DIR": f"/var/azureml-app/azureml-models/{name}/{model.name}"}
+        mount = (properties["modelMountPath"] or "/var/azureml-app/azureml-models").rstrip("/")
+        filled = {"AZUREML_MODEL_DIR": f"{mount}/{name}/{model.name}"}
         if code := properties["codeConfiguration"]:
             source = find_asset(self._cloud, workspace, code["codeId"], "codes", "properties.codeConfiguration.codeId")
             filled["AZUREML_ENTRY_SCRIPT"] = code["scoringScript"]

@@ -15,6 +15,7 @@ from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import inference_refusal, invalid, not_emulated, user_error
 from localazure.arm.store import Resource
+from localazure.providers.ml import kubernetes
 from localazure.providers.ml.endpoint_rules import code_configuration
 from localazure.providers.ml.endpoints import same_ids
 
@@ -24,6 +25,10 @@ AUTH_MODES = ("AMLToken", "Key", "AADToken")
 MOST_INSTANCES = 50
 LONGEST_TIMEOUT = 180.0
 MOST_MIRRORED = 50
+# Linux takes 4,096; below a state folder there is less.
+LONGEST_MOUNT_PATH = 1024
+# Above what anybody waits for, and below what a clock or a socket takes no more. Azure documents no bound.
+LONGEST_PROBE = 24 * 3600
 COMPUTE_TYPES = ("Managed", "Kubernetes", "AzureMLCompute")
 
 
@@ -194,6 +199,21 @@ def refuse_other_size(properties: Json, existing: Resource | None) -> None:
         )
 
 
+def refuse_other_egress(properties: Json, existing: Resource | None) -> None:
+    """Where a deployment may reach out to is chosen once. Raises ArmError (400).
+
+    Source: https://learn.microsoft.com/azure/machine-learning/concept-secure-online-endpoint (an attempt "will fail").
+    """
+    asked = properties["egressPublicNetworkAccess"]
+    has = existing.properties["egressPublicNetworkAccess"] if existing else asked
+    if asked != has:
+        raise user_error(
+            400,
+            f"'properties.egressPublicNetworkAccess' of a deployment cannot be changed from {has} to {asked}: create "
+            "another deployment and move the traffic to it.",
+        )
+
+
 def own_variables(sent: Mapping[str, str], existing: Resource) -> dict[str, str]:
     """What is left of environment variables without those that the service added and a client sent back."""
     filled = existing.hidden.get("filled") or {}
@@ -217,32 +237,37 @@ def as_of(api_version: str, document: Json) -> Json:
 
 
 def deployment(sent: dict[str, Any]) -> dict[str, Any]:
-    """The properties of a managed deployment with every default filled in. Raises ArmError (400)."""
+    """The properties of a deployment, managed or on Kubernetes, with every default filled in. Raises ArmError (400)."""
     where = "properties"
     kind = read.choice(sent, "endpointComputeType", COMPUTE_TYPES, None, where)
     if kind is None:
         raise invalid("'properties.endpointComputeType' is required.", "ValidationError")
-    if kind != "Managed":
+    if kind == "AzureMLCompute":
         raise not_emulated(f"online deployments of kind {kind}")
+    managed = kind == kubernetes.MANAGED
     size = read.text(sent, "instanceType", where, required=True) or ""
-    if not re.fullmatch(r"(?i)standard_\w+", size):
+    if managed and not re.fullmatch(r"(?i)standard_\w+", size):
         raise user_error(400, f"The instance type '{size}' is not a size of Azure's: they look like Standard_DS3_v2.")
+    scale = read.mapping(sent, "scaleSettings", where)
+    longest = LONGEST_TIMEOUT if managed else kubernetes.LONGEST_TIMEOUT
+    own = {} if managed else {"containerResourceRequirements": kubernetes.resources(sent)}
     return {
+        **own,
         "endpointComputeType": kind,
         "description": read.text(sent, "description", where),
         "properties": read.strings(sent, "properties", where),
         "model": read.text(sent, "model", where, required=True),
-        "modelMountPath": _no_mount_path(sent),
+        "modelMountPath": _mount_path(sent),
         "codeConfiguration": code_configuration(sent),
         "environmentId": read.text(sent, "environmentId", where),
-        "environmentVariables": read.strings(sent, "environmentVariables", where),
+        "environmentVariables": _variables(sent),
         "instanceType": size,
         "appInsightsEnabled": read.flag(sent, "appInsightsEnabled", False, where),
         "egressPublicNetworkAccess": read.choice(
             sent, "egressPublicNetworkAccess", ("Enabled", "Disabled"), "Enabled", where
         ),
-        "scaleSettings": _scale(read.mapping(sent, "scaleSettings", where)),
-        "requestSettings": _request_settings(read.mapping(sent, "requestSettings", where)),
+        "scaleSettings": _scale(scale) if managed else kubernetes.scale(scale),
+        "requestSettings": _request_settings(read.mapping(sent, "requestSettings", where), longest),
         "livenessProbe": _probe(sent, "livenessProbe"),
         "readinessProbe": _probe(sent, "readinessProbe"),
         "startupProbe": _probe(sent, "startupProbe") if sent.get("startupProbe") else None,
@@ -250,9 +275,33 @@ def deployment(sent: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _no_mount_path(sent: Json) -> None:
-    if read.text(sent, "modelMountPath", "properties"):
-        raise not_emulated("custom containers ('properties.modelMountPath')")
+def _variables(sent: Json) -> dict[str, str]:
+    """What a container's process can be given. Raises ArmError (400)."""
+    found = read.strings(sent, "environmentVariables", "properties")
+    for name, value in found.items():
+        if not re.fullmatch(r"[ -<>-~]+", name) or "\0" in value:
+            raise user_error(
+                400,
+                f"'properties.environmentVariables' has {name[:80]!r}: names are printable ASCII without '=', and "
+                "values have no null character.",
+            )
+    return found
+
+
+def _mount_path(sent: Json) -> str | None:
+    """Where the model's folders are to lie. Raises ArmError (400) for what is no absolute path on Linux."""
+    path = read.text(sent, "modelMountPath", "properties")
+    if not path:
+        return None
+    parts = path.strip("/").split("/")
+    plain = all(part not in ("", ".", "..") and len(part.encode()) <= 255 and part.isprintable() for part in parts)
+    if not path.startswith("/") or not plain or len(path.encode()) > LONGEST_MOUNT_PATH:
+        raise user_error(
+            400,
+            f"'properties.modelMountPath' is {path[:80]!r}; it must be an absolute path in Linux such as "
+            f"/var/tfserving-model-mount, of {LONGEST_MOUNT_PATH} bytes at most.",
+        )
+    return path
 
 
 def _scale(sent: Json) -> Json:
@@ -270,26 +319,46 @@ def _scale(sent: Json) -> Json:
 
 
 def _data_collector(sent: Json) -> Json | None:
+    """What is to be collected of requests and answers, with the defaults of the service's own model."""
     where = "properties.dataCollector"
     if not sent:
         return None
     collections = read.mapping(sent, "collections", where, required=True)
-    answer: Json = {**sent, "collections": {}}
-    for name in collections:
-        each = read.mapping(collections, name, f"{where}.collections")
-        mode = read.choice(each, "dataCollectionMode", ("Enabled", "Disabled"), None, f"{where}.collections.{name}")
-        answer["collections"][name] = {**each, "dataCollectionMode": mode}
-    if rate := read.choice(sent, "rollingRate", ("Year", "Month", "Day", "Hour", "Minute"), None, where):
-        answer["rollingRate"] = rate
-    return answer
+    if "" in collections:
+        raise user_error(400, f"'{where}.collections' has a collection without a name.")
+    logging = read.mapping(sent, "requestLogging", where)
+    return {
+        "collections": {name: _collection(collections, name, f"{where}.collections") for name in collections},
+        "requestLogging": {"captureHeaders": _headers(logging, f"{where}.requestLogging")} if logging else None,
+        "rollingRate": read.choice(sent, "rollingRate", ("Year", "Month", "Day", "Hour", "Minute"), "Hour", where),
+    }
 
 
-def _request_settings(sent: dict[str, Any]) -> dict[str, Any]:
+def _collection(collections: Json, name: str, above: str) -> Json:
+    sent, where = read.mapping(collections, name, above), f"{above}.{name}"
+    return {
+        "clientId": read.text(sent, "clientId", where),
+        # Clients send it in lower case, and take any but the capitalised form for Disabled.
+        "dataCollectionMode": read.choice(sent, "dataCollectionMode", ("Enabled", "Disabled"), "Disabled", where),
+        "dataId": read.text(sent, "dataId", where),
+        "samplingRate": read.number(sent, "samplingRate", 1.0, where, least=0, most=1),
+    }
+
+
+def _headers(sent: Json, where: str) -> list[str]:
+    names = read.sequence(sent, "captureHeaders", where)
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", name):
+            raise user_error(400, f"'{where}.captureHeaders' has {str(name)[:80]!r}, which is no name of a header.")
+    return names
+
+
+def _request_settings(sent: dict[str, Any], longest: float) -> dict[str, Any]:
     where = "properties.requestSettings"
     timeout = read.text(sent, "requestTimeout", where) or "PT5S"
-    if not 0 < read.seconds(timeout, f"{where}.requestTimeout") <= LONGEST_TIMEOUT:
+    if not 0 < read.seconds(timeout, f"{where}.requestTimeout") <= longest:
         raise user_error(
-            400, f"'{where}.requestTimeout' is {timeout}; it must be above 0 and at most {LONGEST_TIMEOUT:.0f} seconds."
+            400, f"'{where}.requestTimeout' is {timeout}; it must be above 0 and at most {longest:.0f} seconds."
         )
     queue = read.text(sent, "maxQueueWait", where) or "PT0S"
     read.seconds(queue, f"{where}.maxQueueWait")
@@ -302,12 +371,22 @@ def _probe(sent: dict[str, Any], name: str) -> dict[str, Any]:
     probe = read.mapping(sent, name, "properties")
     durations = {key: read.text(probe, key, where) or default for key, default in _PROBE_TIMES.items()}
     for key, value in durations.items():
-        if read.seconds(value, f"{where}.{key}") < 1:
-            raise user_error(400, f"'{where}.{key}' is {value}; it must be at least 1 second (PT1S).")
+        _check_probe_time(f"{where}.{key}", value)
     counts = {
         key: read.integer(probe, key, default, where, least=1, most=10_000) for key, default in _PROBE_COUNTS.items()
     }
+    # Source: reference-yaml-deployment-managed-online#probesettings; a startup probe follows the liveness probe.
+    if name != "readinessProbe" and counts["successThreshold"] != 1:
+        raise user_error(400, f"'{where}.successThreshold' is {counts['successThreshold']}; it is fixed as 1.")
     return {**counts, **durations}
+
+
+def _check_probe_time(where: str, value: str) -> None:
+    seconds = read.seconds(value, where)
+    if seconds < 1:
+        raise user_error(400, f"'{where}' is {value}; it must be at least 1 second (PT1S).")
+    if seconds % 1 or seconds > LONGEST_PROBE:
+        raise user_error(400, f"'{where}' is {value}; it must be whole seconds, and at most a day (PT24H).")
 
 
 _PROBE_TIMES = {"timeout": "PT2S", "period": "PT10S", "initialDelay": "PT10S"}

@@ -16,7 +16,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import with_state
 from localazure.providers.ml import online_rules as rules
 from localazure.providers.ml import permissions
-from localazure.providers.ml.content import code_folder, model_files
+from localazure.providers.ml.content import code_folder, model_files, mounted
 from localazure.providers.ml.names import (
     DELETING,
     FAILED,
@@ -27,7 +27,7 @@ from localazure.providers.ml.names import (
     workspace_above,
 )
 from localazure.providers.ml.router import Router
-from localazure.serving import DeploymentSpec, EnvironmentSpec, ServingError
+from localazure.serving import DeploymentSpec, EnvironmentSpec, Probe, Probes, ServingError
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class OnlineServing:
         model = self._cloud.store.get(properties["model"]) or find_asset(
             self._cloud, workspace, properties["model"], "models", "model"
         )
-        files = model_files(self._cloud, workspace, model)
+        files = mounted(model_files(self._cloud, workspace, model), properties["modelMountPath"])
         code = properties["codeConfiguration"]
         settings = properties["requestSettings"]
         endpoint, name = rules.serving_name(document["id"])
@@ -107,6 +107,7 @@ class OnlineServing:
             instances=document["sku"]["capacity"],
             timeout_ms=round(read.seconds(settings["requestTimeout"], "requestTimeout") * 1000),
             max_concurrent=settings["maxConcurrentRequestsPerInstance"],
+            probes=_probes(properties),
         )
 
     # End -------------------------------------------------------------------------------------------------------
@@ -165,6 +166,25 @@ class OnlineServing:
             # A failed update stays `Failed` when the deployment comes back as it was before it.
             back = SUCCEEDED if found.hidden.get("lost") else found.state
             self._cloud.store.put(replace(with_state(found, back if came_back else FAILED), hidden=hidden))
+
+
+def _probes(properties: Json) -> Probes:
+    startup = properties.get("startupProbe")
+    return Probes(
+        liveness=_probe(properties["livenessProbe"]),
+        readiness=_probe(properties["readinessProbe"]),
+        startup=_probe(startup) if startup else None,
+    )
+
+
+def _probe(stored: Json) -> Probe:
+    return Probe(
+        initial_delay=read.seconds(stored["initialDelay"], "initialDelay"),
+        period=read.seconds(stored["period"], "period"),
+        timeout=read.seconds(stored["timeout"], "timeout"),
+        success_threshold=stored["successThreshold"],
+        failure_threshold=stored["failureThreshold"],
+    )
 
 
 def environment_spec(cloud: Cloud, workspace: Resource, reference: str | None) -> EnvironmentSpec | None:

@@ -1,4 +1,4 @@
-"""What the user-assigned identities of an endpoint must be allowed to do before a deployment of it comes up.
+"""What identities must be allowed to do: those of an endpoint to serve, and those of its callers to score.
 
 Identities that the system assigns get these roles by themselves; others need them from whoever made them.
 Source: https://learn.microsoft.com/azure/machine-learning/how-to-access-resources-from-endpoints-managed-identities
@@ -21,6 +21,9 @@ from localazure.providers.roles import BUILT_IN_ROLES
 # The first of each is the one to give; the others allow more.
 READ_BLOBS = ("Storage Blob Data Reader", "Storage Blob Data Contributor", "Storage Blob Data Owner")
 PULL_IMAGES = ("AcrPull", "AcrPush", "Contributor", "Owner")
+# Those that allow `…/onlineEndpoints/score/action`, by their definitions:
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+SCORE = ("AzureML Data Scientist", "Azure AI Developer", "Contributor", "Owner")
 
 
 def require(cloud: Cloud, workspace: Resource, endpoint: Resource) -> None:
@@ -38,6 +41,22 @@ def require(cloud: Cloud, workspace: Resource, endpoint: Resource) -> None:
             raise _refusal(identity, roles[0], scope, "was given a moment ago, so that it is not effective yet,")
 
 
+def scorers(cloud: Cloud, endpoint_id: str) -> frozenset[str]:
+    """The object ids of the identities that may score with a token of their own.
+
+    The one that `localazure env` hands out is the subscription's owner without having been made so.
+    """
+    held = [each for each in _on(cloud, endpoint_id) if _role(each) in SCORE and _is_effective(cloud, each)]
+    return frozenset({cloud.caller, *(each["principalId"] for each in held)})
+
+
+def next_scorer_in(cloud: Cloud, endpoint_ids: Sequence[str]) -> float | None:
+    """The seconds until another identity may score on one of these endpoints; None where nobody waits for that."""
+    held = [each for endpoint in endpoint_ids for each in _on(cloud, endpoint) if _role(each) in SCORE]
+    waits = [_seconds_until_effective(cloud, each) for each in held if not _is_effective(cloud, each)]
+    return min(waits, default=None)
+
+
 def _needs(workspace: Resource) -> Iterator[tuple[str, Sequence[str]]]:
     if account := workspace.properties.get("storageAccount"):
         yield account, READ_BLOBS
@@ -46,10 +65,13 @@ def _needs(workspace: Resource) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _assignments(cloud: Cloud, principal: str, scope: str) -> Iterator[dict[str, Any]]:
-    for each in cloud.store.of_type(ASSIGNMENT_TYPE):
-        properties = each.properties
-        if properties["principalId"] == principal.lower() and _covers(properties["scope"], scope):
-            yield properties
+    return (each for each in _on(cloud, scope) if each["principalId"] == principal.lower())
+
+
+def _on(cloud: Cloud, scope: str) -> Iterator[dict[str, Any]]:
+    """The assignments that hold on a scope: its own and those of what is above it."""
+    found = (each.properties for each in cloud.store.of_type(ASSIGNMENT_TYPE))
+    return (each for each in found if _covers(each["scope"], scope))
 
 
 def _covers(above: str, resource_id: str) -> bool:
@@ -61,8 +83,12 @@ def _role(assignment: dict[str, Any]) -> str | None:
 
 
 def _is_effective(cloud: Cloud, assignment: dict[str, Any]) -> bool:
-    delay = timedelta(seconds=cloud.settings.role_assignment_delay)
-    return datetime.fromisoformat(assignment["createdOn"]) + delay <= datetime.now(UTC)
+    return _seconds_until_effective(cloud, assignment) <= 0
+
+
+def _seconds_until_effective(cloud: Cloud, assignment: dict[str, Any]) -> float:
+    since = datetime.now(UTC) - datetime.fromisoformat(assignment["createdOn"])
+    return cloud.settings.role_assignment_delay - since / timedelta(seconds=1)
 
 
 def _refusal(identity: str, role: str, scope: str, why: str) -> OperationFailed:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from localazure.arm import ids
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
+from localazure.providers.ml import permissions
 from localazure.providers.ml.endpoints import inference_host
 from localazure.providers.ml.names import DELETING, ONLINE_DEPLOYMENT_TYPE, ONLINE_ENDPOINT_TYPE, is_wanted
 from localazure.serving import EndpointRoute
@@ -35,6 +36,7 @@ class Router:
         self._staged: dict[str, dict[str, Any]] = {}
         self._ready: set[str] = set()
         self._lock = threading.Lock()
+        self._again: threading.Timer | None = None
 
     def stage(self, endpoint_id: str, changes: Mapping[str, Any]) -> None:
         """Puts new `traffic`, `mirrorTraffic` or `keys` in force ahead of the store."""
@@ -66,6 +68,18 @@ class Router:
             # One whose workspace or group is going gets no more requests either.
             wanted = [each for each in endpoints if is_wanted(self._cloud, each.id)]
             self._cloud.serving.route([self._route(each) for each in wanted])
+            self._push_again([each.id for each in wanted if _takes_identities(each)])
+
+    def _push_again(self, endpoint_ids: list[str]) -> None:
+        """Sees to a push at the moment at which a role assignment becomes effective."""
+        if self._again:
+            self._again.cancel()
+            self._again = None
+        seconds = permissions.next_scorer_in(self._cloud, endpoint_ids)
+        if seconds is not None:
+            self._again = threading.Timer(seconds, self.push)
+            self._again.daemon = True
+            self._again.start()
 
     def _route(self, endpoint: Resource) -> EndpointRoute:
         force = {**endpoint.properties, "keys": endpoint.hidden.get("keys", ())}
@@ -80,4 +94,9 @@ class Router:
             mirror=dict(force["mirrorTraffic"]),
             deployments=tuple(each.name for each in deployments if ids.key(each.id) in self._ready),
             known=tuple(each.name for each in deployments if each.hidden.get("created") and each.state != DELETING),
+            callers=permissions.scorers(self._cloud, endpoint.id) if _takes_identities(endpoint) else None,
         )
+
+
+def _takes_identities(endpoint: Resource) -> bool:
+    return endpoint.properties["authMode"] == "AADToken"

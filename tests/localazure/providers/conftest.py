@@ -21,7 +21,10 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.providers.ml import content
 from localazure.serving import DeploymentSpec, EndpointRoute, Serving, ServingError
+from localazure.serving.counters import Reading, Running, Statistics, Usage
+from localazure.serving.metrics import Clock, utc_now
 from localazure.settings import Settings
+from tests.localazure.providers.measuring import NOON, Measured
 
 API = "?api-version=2025-12-01"
 
@@ -38,6 +41,8 @@ class FakeServing:
         deployed: what runs.
         routed: what was routed last.
         removed: what was ended, in order.
+        statistics: what the router has counted.
+        usages: what the processes use; deployment N of those that run has process N, from 1.
     """
 
     gate: threading.Event = field(default_factory=threading.Event)
@@ -47,6 +52,8 @@ class FakeServing:
     deployed: dict[str, DeploymentSpec] = field(default_factory=dict)
     routed: list[EndpointRoute] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=Statistics)
+    usages: dict[int, Usage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -71,6 +78,13 @@ class FakeServing:
 
     def status(self) -> list[dict[str, Any]]:
         return []
+
+    def reading(self) -> Reading:
+        running = tuple(
+            Running(each.endpoint, each.name, each.instances, each.timeout_ms, (number,))
+            for number, each in enumerate(list(self.deployed.values()), 1)
+        )
+        return Reading(running, self.statistics, {each: self.usages.get(each, Usage()) for each in range(1, 9)})
 
     def stop(self) -> None:
         return
@@ -264,13 +278,15 @@ def served(app: Any, log_level: str = "warning") -> Iterator[str]:
 
 
 @contextmanager
-def booted(folder: Path, serving: FakeServing, settings: Settings | None = None) -> Iterator[Cloud]:
+def booted(
+    folder: Path, serving: FakeServing, settings: Settings | None = None, clock: Clock = utc_now
+) -> Iterator[Cloud]:
     """A Local Azure on a state folder, which may hold what an earlier one left."""
     home = Home.at(folder)
     home.create()
     settings = settings or Settings()
     tokens = TokenIssuer.at(home, settings.tenant_id)
-    azure = LocalAzure(settings, home, tokens, cast("AzuriteFleet", FakeFleet()), cast("Serving", serving))
+    azure = LocalAzure(settings, home, tokens, cast("AzuriteFleet", FakeFleet()), cast("Serving", serving), clock=clock)
     azure.start(0)
     try:
         with answering(azure) as client:
@@ -318,3 +334,17 @@ def cloud(tmp_path: Path, files: None) -> Iterator[Cloud]:
     with booted(tmp_path / "home", FakeServing()) as made:
         made.prepare()
         yield made
+
+
+@pytest.fixture
+def measured(tmp_path: Path, files: None) -> Iterator[Measured]:
+    # The clock is there before the cloud that goes by it.
+    holder: list[Measured] = []
+    settings = Settings(autoscale_seconds=86_400)
+    with booted(tmp_path / "home", FakeServing(), settings, lambda: holder[0].now if holder else NOON) as cloud:
+        holder.append(Measured(cloud))
+        cloud.prepare()
+        cloud.put(cloud.endpoint(), cloud.endpoint_body())
+        for name, capacity in (("blue", 1), ("green", 3)):
+            cloud.put(f"{cloud.endpoint()}/deployments/{name}", cloud.deployment_body(capacity))
+        yield holder[0]

@@ -26,6 +26,8 @@ def instance(**properties: Any) -> dict[str, Any]:
 
 def kubernetes(cloud: Cloud, **properties: Any) -> dict[str, Any]:
     aks = f"{cloud.group}/providers/Microsoft.ContainerService/managedClusters/aks"
+    pools = [{"name": "system", "count": 1, "vmSize": "Standard_D4ds_v5", "mode": "System"}]
+    cloud.put(aks, {"location": "eastus", "properties": {"dnsPrefix": "aks", "agentPoolProfiles": pools}})
     own = {"computeType": "Kubernetes", "resourceId": aks, "properties": {"namespace": "models"}, **properties}
     return {"location": "eastus", "properties": own}
 

@@ -127,13 +127,9 @@ def test_an_online_endpoint_is_not_changed_into_what_azure_refuses(
     refused(cloud, "PUT", cloud.endpoint(), cloud.endpoint_body() | change, said, status)
 
 
-@pytest.mark.parametrize("collection", ["onlineEndpoints", "batchEndpoints"])
-def test_kubernetes_is_said_not_to_be_emulated(cloud: Cloud, collection: str) -> None:
-    compute = f"{cloud.workspace}/computes/k8s"
-    if collection == "onlineEndpoints":
-        refused(cloud, "PUT", cloud.endpoint("k8s"), cloud.endpoint_body(compute=compute), "Kubernetes", 501)
-    body = cloud.deployment_body(endpointComputeType="Kubernetes")
-    refused(cloud, "PUT", f"{cloud.endpoint()}/deployments/k8s", body, "Kubernetes", 501)
+def test_a_third_kind_of_deployment_is_said_not_to_be_emulated(cloud: Cloud) -> None:
+    body = cloud.deployment_body(endpointComputeType="AzureMLCompute")
+    refused(cloud, "PUT", f"{cloud.endpoint()}/deployments/k8s", body, "AzureMLCompute", 501)
 
 
 @pytest.mark.parametrize("name", ["ab", "1abc", "abc-", "a" * 33, "a_b", "a.b"])
@@ -272,6 +268,28 @@ SCRIPT = {"codeId": "azureml:code:1", "scoringScript": "score.py"}
         ({"startupProbe": {"period": "often"}}, "ISO-8601"),
         ({"livenessProbe": {"failureThreshold": 0}}, "between 1"),
         ({"readinessProbe": {"successThreshold": 0}}, "between 1"),
+        ({"readinessProbe": {"initialDelay": "PT1.5S"}}, "whole seconds"),
+        ({"livenessProbe": {"period": "P2D"}}, "at most a day"),
+        ({"livenessProbe": {"successThreshold": 2}}, "livenessProbe.successThreshold' is 2; it is fixed as 1"),
+        ({"startupProbe": {"successThreshold": 2}}, "fixed as 1"),
+        ({"livenessProbe": "often"}, "'properties.livenessProbe' must be an object"),
+        ({"modelMountPath": "models"}, "absolute path"),
+        ({"modelMountPath": "/var/../etc"}, "absolute path"),
+        ({"modelMountPath": "/"}, "absolute path"),
+        ({"modelMountPath": "/" + "a" * 300}, "absolute path"),
+        ({"modelMountPath": "/a" * 600}, "1024 bytes at most"),
+        ({"modelMountPath": ["/a"]}, "'properties.modelMountPath' must be a string"),
+        ({"environmentVariables": {"A=B": "1"}}, "has 'A=B'"),
+        ({"environmentVariables": {"": "1"}}, "has ''"),
+        ({"environmentVariables": {"A": "a\0b"}}, "no null character"),
+        ({"properties": {"a": []}}, "properties.properties.a' must be a string"),
+        ({"dataCollector": {"collections": {"": {}}}}, "a collection without a name"),
+        ({"dataCollector": {"collections": {"c": "on"}}}, "collections.c' must be an object"),
+        ({"dataCollector": {"collections": {"c": {"samplingRate": 1.5}}}}, "samplingRate' is 1.5"),
+        ({"dataCollector": {"collections": {"c": {"samplingRate": "all"}}}}, "samplingRate' must be a number"),
+        ({"dataCollector": {"collections": {"c": {"dataId": 1}}}}, "dataId' must be a string"),
+        ({"dataCollector": {"collections": {}, "requestLogging": {"captureHeaders": "x"}}}, "must be a list"),
+        ({"dataCollector": {"collections": {}, "requestLogging": {"captureHeaders": ["x y"]}}}, "no name of a header"),
         ({"dataCollector": {"rollingRate": "Hour"}}, "collections' is required"),
         ({"dataCollector": {"collections": {}, "rollingRate": "Week"}}, "'Week'"),
         ({"dataCollector": {"collections": {"c": {"dataCollectionMode": "On"}}}}, "'On'"),
@@ -305,13 +323,17 @@ def test_what_is_deployed_is_of_the_workspace_and_of_no_registry(cloud: Cloud) -
     refused(cloud, "PUT", path, other, "not of workspace 'work'")
     registry = cloud.deployment_body(model="azureml://registries/azureml/models/x/versions/1")
     refused(cloud, "PUT", path, registry, "no registries", 501)
-    container = cloud.deployment_body(modelMountPath="/models")
-    refused(cloud, "PUT", path, container, "custom containers", 501)
 
 
 def test_the_size_of_a_deployment_is_chosen_once(cloud: Cloud) -> None:
     body = cloud.deployment_body(instanceType="Standard_DS2_v2")
     said = "cannot be changed from Standard_F4s_v2 to Standard_DS2_v2"
+    refused(cloud, "PUT", f"{cloud.endpoint()}/deployments/green", body, said)
+
+
+def test_where_a_deployment_may_reach_out_to_is_chosen_once(cloud: Cloud) -> None:
+    body = cloud.deployment_body(egressPublicNetworkAccess="Disabled")
+    said = "'properties.egressPublicNetworkAccess' of a deployment cannot be changed from Enabled to Disabled"
     refused(cloud, "PUT", f"{cloud.endpoint()}/deployments/green", body, said)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
-from localazure.serving import DeploymentSpec, ServingError
+from localazure.providers.ml import content
+from localazure.serving import DeploymentSpec, Probe, Probes, ServingError
 from tests.localazure.providers.conftest import Cloud, until
 
 
@@ -353,6 +356,89 @@ def test_model_code_and_environment_are_changed_in_place(cloud: Cloud, endpoint:
     body["properties"]["codeConfiguration"] = {**script, "scoringScript": "other.py"}
     cloud.put(path, body)
     assert cloud.serving.deployed["online/blue"].script == "other.py"
+
+
+# What a deployment can be told ------------------------------------------------------------------------------------
+
+
+def test_probes_reach_the_instances_and_an_update_of_them_changes_nothing_else(cloud: Cloud, endpoint: str) -> None:
+    path = f"{endpoint}/deployments/blue"
+    before = cloud.serving.deployed["online/blue"]
+    assert before.probes == Probes(), "Azure's defaults are those of the instances, too"
+    sent = {"initialDelay": "PT1M", "period": "PT5S", "timeout": "PT3S", "failureThreshold": 4}
+    others = {"readinessProbe": {"successThreshold": 2}, "startupProbe": {"period": "PT1S"}}
+    found = cloud.put(path, cloud.deployment_body(livenessProbe=sent, **others))["properties"]
+    assert found["livenessProbe"] == {**sent, "successThreshold": 1}
+    after = cloud.serving.deployed["online/blue"]
+    assert after.probes == Probes(Probe(60, 5, 3, 1, 4), Probe(success_threshold=2), Probe(period=1))
+    assert replace(after, probes=before.probes) == before
+
+
+def test_a_model_can_be_mounted_elsewhere(cloud: Cloud, endpoint: str, tmp_path: Path, monkeypatch: Any) -> None:
+    root = tmp_path / "azureml-models" / "hash" / "mlflow" / "1"
+    (root / "model").mkdir(parents=True)
+    (root / "model" / "MLmodel").write_text("flavors: {}")
+    files = content.ModelFiles(root, root / "model")
+    monkeypatch.setattr("localazure.providers.ml.online_serving.model_files", lambda *args: files)
+    body = cloud.deployment_body(modelMountPath="/var/models/")
+    for _ in range(2):
+        found = cloud.put(f"{endpoint}/deployments/blue", body)["properties"]
+    assert found["modelMountPath"] == "/var/models/"
+    assert found["environmentVariables"]["AZUREML_MODEL_DIR"] == "/var/models/mlflow/1"
+    spec = cloud.serving.deployed["online/blue"]
+    assert str(spec.model_dir).endswith("/var/models/mlflow/1"), "on the disk it ends like the path"
+    assert spec.model_dir
+    assert spec.model_dir.resolve() == root.resolve()
+    assert spec.mlflow_path == spec.model_dir / "model"
+    inside = cloud.deployment_body(modelMountPath="/var/models/mlflow/1")
+    cloud.put(f"{endpoint}/deployments/green", inside)
+    assert [each.name for each in root.iterdir()] == ["model"], "a path below another's writes nothing into the model"
+
+
+def test_what_is_collected_is_kept_in_canonical_form_with_its_defaults(cloud: Cloud, endpoint: str) -> None:
+    collections = {"request": {"dataCollectionMode": "enabled", "samplingRate": 0.25}, "model_inputs": {}}
+    logging = {"captureHeaders": ["x-request-id"]}
+    told = {"collections": collections, "rollingRate": "minute", "requestLogging": logging, "unknown": 1}
+    body = cloud.deployment_body(dataCollector=told, appInsightsEnabled=True, egressPublicNetworkAccess="disabled")
+    found = cloud.put(f"{endpoint}/deployments/third", body)["properties"]
+    none = {"clientId": None, "dataId": None}
+    assert found["dataCollector"] == {
+        "collections": {
+            "request": {**none, "dataCollectionMode": "Enabled", "samplingRate": 0.25},
+            "model_inputs": {**none, "dataCollectionMode": "Disabled", "samplingRate": 1.0},
+        },
+        "requestLogging": logging,
+        "rollingRate": "Minute",
+    }
+    assert (found["appInsightsEnabled"], found["egressPublicNetworkAccess"]) == (True, "Disabled")
+    cloud.unchanged(f"{endpoint}/deployments/third")
+
+
+@pytest.mark.parametrize("label", ["azureml:{}@latest", "{workspace}/{kind}/{}/labels/latest"])
+def test_a_label_is_looked_up_once_and_does_not_move_the_deployment(cloud: Cloud, endpoint: str, label: str) -> None:
+    def reference(kind: str, name: str) -> str:
+        return label.format(name, workspace=cloud.workspace, kind=kind)
+
+    path = f"{endpoint}/deployments/blue"
+    script = {"codeId": "azureml:code:1", "scoringScript": "score.py"}
+    model, environment = reference("models", "custom"), reference("environments", "env")
+    body = cloud.deployment_body(model=model, environmentId=environment, codeConfiguration=script)
+    found = cloud.put(path, body)["properties"]
+    assert found["model"] == f"{cloud.workspace}/models/custom/versions/1"
+    assert found["environmentId"] == f"{cloud.workspace}/environments/env/versions/1"
+    cloud.put(f"{cloud.workspace}/models/custom/versions/2", cloud.get(f"{cloud.workspace}/models/custom/versions/1"))
+    cloud.wait(cloud.send("PATCH", path, {"tags": {"a": "b"}}))
+    assert cloud.get(path)["properties"]["model"].endswith("/versions/1"), "a PATCH asks for no other model"
+    assert cloud.put(path, body)["properties"]["model"].endswith("/versions/2"), "a PUT asks anew"
+
+
+def test_a_label_that_names_nothing_is_refused(cloud: Cloud, endpoint: str) -> None:
+    for reference in ("azureml:none@latest", f"{cloud.workspace}/models/none/labels/latest"):
+        answer = cloud.send("PUT", f"{endpoint}/deployments/third", cloud.deployment_body(model=reference))
+        assert reference in cloud.refusal(answer, 400)
+    other = f"{cloud.workspace}/models/mlflow/labels/production"
+    answer = cloud.send("PUT", f"{endpoint}/deployments/third", cloud.deployment_body(model=other))
+    assert "labels/production" in cloud.refusal(answer, 400)
 
 
 # PATCH ------------------------------------------------------------------------------------------------------------

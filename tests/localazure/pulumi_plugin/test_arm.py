@@ -133,19 +133,21 @@ def test_what_may_pass_is_tried_again(fake: FakeArm, arm: Arm, answer: Answer) -
 def test_what_does_not_pass_fails_after_four_attempts(fake: FakeArm, arm: Arm) -> None:
     fake.faults["PUT"] = [Answer(500, {"error": {"code": "InternalServerError", "message": "m"}})] * 4
 
-    with pytest.raises(ArmError, match="InternalServerError"):
+    with pytest.raises(ArmError, match="InternalServerError") as refused:
         arm.put(ID, {}, QUERY, long=False)
 
     assert len(fake.sent("PUT")) == 4
+    assert not refused.value.accepted
 
 
 def test_a_connection_that_breaks_each_time_is_said(fake: FakeArm, arm: Arm) -> None:
     fake.faults["PUT"] = [LOST] * 4
 
-    with pytest.raises(ArmError, match=r"does not answer PUT .*disconnected"):
+    with pytest.raises(ArmError, match=r"does not answer PUT .*disconnected") as lost:
         arm.put(ID, {}, QUERY, long=False)
 
     assert len(fake.sent("PUT")) == 4
+    assert lost.value.accepted, "Azure may have done what it did not answer any more"
 
 
 def test_another_conflict_is_final(fake: FakeArm, arm: Arm) -> None:

@@ -208,6 +208,18 @@ def test_a_refresh_carries_what_changed_in_azure_into_the_inputs(engine: Engine,
     assert unmarshal(read.properties)["properties"]["scoringUri"] == "https://moved"
 
 
+def test_a_refresh_of_what_could_not_be_read_before_takes_nothing_for_drift(engine: Engine, fake: FakeArm) -> None:
+    created = engine.create(ONLINE_ENDPOINT, ENDPOINT)
+    fake.resources[created.id.lower()]["kind"] = "Managed"
+
+    read = engine.stub.Read(
+        provider_pb2.ReadRequest(id=created.id, urn=urn(ONLINE_ENDPOINT), properties=None, inputs=marshal(ENDPOINT))
+    )
+
+    assert unmarshal(read.inputs) == ENDPOINT
+    assert unmarshal(read.properties)["kind"] == "Managed"
+
+
 def test_what_is_gone_is_read_as_gone(engine: Engine) -> None:
     request = provider_pb2.ReadRequest(id=ENDPOINT_ID, urn=urn(ONLINE_ENDPOINT), inputs=marshal(ENDPOINT))
 

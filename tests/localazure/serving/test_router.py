@@ -18,7 +18,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.serving import EndpointRoute
 from localazure.serving.envoy import Router
-from localazure.serving.envoy_config import NO_DEPLOYMENT, NOT_READY, Backend
+from localazure.serving.envoy_config import NO_DEPLOYMENT, NO_PERMISSION, NOT_READY, Backend
 
 from .conftest import HOST, Container, client, until
 
@@ -136,6 +136,39 @@ def test_a_path_that_no_endpoint_has_is_404(caller: httpx.Client, blue: Containe
     assert not blue.seen
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_a_deployment_answers_for_its_own_methods(caller: httpx.Client, blue: Container, method: str) -> None:
+    """The inference server takes GET, POST and OPTIONS; this stand-in takes GET and POST."""
+    answer = caller.request(method, "/score")
+    assert answer.status_code == (200 if method in ("GET", "POST") else 424)
+    assert answer.headers.get("ms-azureml-model-error-statuscode") == (None if answer.status_code == 200 else "501")
+
+
+@pytest.mark.parametrize("path", ["/", "/score/", "/scores", "/Score", "/score/../admin", "/token"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])
+def test_other_paths_are_404_with_any_method(caller: httpx.Client, blue: Container, method: str, path: str) -> None:
+    assert caller.request(method, path).status_code == 404
+    assert not blue.seen
+
+
+@pytest.mark.parametrize("path", ["/score", "/swagger.json", "/", "/nothing"])
+def test_every_path_needs_the_key(caller: httpx.Client, blue: Container, path: str) -> None:
+    assert caller.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert not blue.seen
+
+
+def test_swagger_without_a_name_is_of_whoever_has_the_traffic(caller: httpx.Client) -> None:
+    answer = caller.get("/swagger.json")
+    assert (answer.json()["by"], answer.headers["azureml-model-deployment"]) == ("blue", "blue")
+
+
+def test_an_answer_says_nothing_of_the_router(caller: httpx.Client, blue: Container) -> None:
+    answers = [caller.post("/score"), caller.post("/nothing"), caller.post("/score", headers={"Authorization": ""})]
+    names = {name for answer in answers for name in answer.headers}
+    assert not [name for name in names if name.startswith(("x-envoy", "x-localazure"))]
+    assert not [name for name in blue.seen[0] if name.startswith(("x-envoy", "x-localazure"))]
+
+
 def test_swagger_is_answered_by_the_deployment_named(caller: httpx.Client) -> None:
     answer = caller.get("/swagger.json?version=3", headers={"azureml-model-deployment": "green"})
     assert answer.json() == {"by": "green", "path": "/swagger.json?version=3", "size": 0}
@@ -204,12 +237,42 @@ def test_an_entra_token_must_be_for_azure_ml_and_alive(
     assert caller.post("/score", headers={"Authorization": ""}).status_code == 401
 
 
-@pytest.mark.parametrize("status", [201, 204, 400, 418, 500, 503])
+def entra_token(tokens: TokenIssuer, identity: str) -> str:
+    return tokens.issue("https://ml.azure.com", object_id=identity)
+
+
+@pytest.mark.parametrize("callers", [{"ada", "bob"}, set()])
+def test_an_entra_token_of_an_identity_that_may_not_score_is_403(
+    router: Router, caller: httpx.Client, blue: Container, tokens: TokenIssuer, callers: set[str]
+) -> None:
+    router.push([replace(ROUTE, auth="aad_token", callers=frozenset(callers))], [backend(blue)])
+    for identity in ("ada", "bob", "eve"):
+        answer = caller.post("/score", headers={"Authorization": f"Bearer {entra_token(tokens, identity)}"})
+        assert answer.status_code == (200 if identity in callers else 403)
+        if identity not in callers:
+            assert answer.text == NO_PERMISSION
+            assert "azureml-model-deployment" not in answer.headers
+    other = tokens.issue("https://management.azure.com", object_id="ada")
+    for value in (f"Bearer {other}", "Bearer nonsense", "Bearer k1", ""):
+        assert caller.post("/score", headers={"Authorization": value}).status_code == 401, "it is not known who asks"
+
+
+def test_a_role_that_is_given_or_taken_holds_at_once(
+    router: Router, caller: httpx.Client, blue: Container, tokens: TokenIssuer
+) -> None:
+    headers = {"Authorization": f"Bearer {entra_token(tokens, 'ada')}"}
+    for callers, status in ((set(), 403), ({"ada"}, 200), ({"bob"}, 403)):
+        router.push([replace(ROUTE, auth="aad_token", callers=frozenset(callers))], [backend(blue)])
+        assert caller.post("/score", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 401, 403, 404, 408, 413, 418, 429, 500, 502, 503])
 def test_any_answer_but_200_is_424_with_the_containers_own_status(caller: httpx.Client, status: int) -> None:
     answer = caller.post("/score", headers={"x-status": str(status)})
     assert answer.status_code == 424
     assert answer.headers["ms-azureml-model-error-statuscode"] == str(status)
     assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+    assert not [name for name in answer.headers if name.startswith(("x-envoy", "x-localazure"))]
     assert answer.headers["azureml-model-deployment"] == "blue"
     if status != 204:
         assert answer.json()["by"] == "blue", "the container's body says what went wrong"
@@ -244,6 +307,8 @@ def test_more_requests_in_flight_than_allowed_are_429(router: Router, caller: ht
         until(lambda: blue.busy == 3)
         refused = [caller.post("/score") for _ in range(4)]
         assert [answer.status_code for answer in refused] == [429] * 4
+        assert {answer.headers["ms-azureml-model-error-reason"] for answer in refused} == {"too_many_pending_request"}
+        assert {answer.text for answer in refused} == {""}
         assert [item.result().status_code for item in waiting] == [200] * 3, "those that were let in are answered"
     assert caller.post("/score").status_code == 200, "the limit counts what is in flight, not what has been"
 

@@ -335,12 +335,19 @@ def test_a_removed_deployment_leaves_nothing_and_its_name_can_be_used_again(
         assert caller.post("/score", json={}).status_code == 200
 
 
+def is_back(serving: Serving, before: int) -> bool:
+    """Whether the first instance is ready again as another process."""
+    # Of one moment: between two looks it may die, or be started.
+    first = serving.status()[0]["instances"][0]
+    return first["ready"] and first["pid"] not in (None, before)
+
+
 def test_an_instance_that_dies_is_started_again(serving: Serving, spec: DeploymentSpec) -> None:
     serving.deploy(spec)
     serving.route([route("blue")])
     [before] = pids(serving)
     psutil.Process(before).kill()
-    until(lambda: [item["ready"] for item in serving.status()[0]["instances"]] == [True] and pids(serving) != [before])
+    until(lambda: is_back(serving, before))
     assert serving.status()[0]["instances"][0]["restarts"] >= 1
     with client(serving.port) as caller:
         until(lambda: caller.post("/score", json={}).status_code == 200)
@@ -355,15 +362,16 @@ def test_a_worker_that_exits_is_502_and_the_next_request_is_served(serving: Serv
 
 
 def test_the_other_instance_serves_while_one_is_down(serving: Serving, spec: DeploymentSpec) -> None:
-    serving.deploy(replace(spec, instances=2))
+    serving.deploy(replace(spec, instances=2, max_concurrent=4, timeout_ms=60_000))
     serving.route([route("blue")])
-    with load(serving.port, callers=1) as answers:
+    with load(serving.port, callers=4) as answers:
         first = pids(serving)[0]
         for process in [*psutil.Process(first).children(), psutil.Process(first)]:
             process.kill()
-        until(lambda: serving.status()[0]["instances"][0]["ready"] and pids(serving)[0] != first)
+        until(lambda: is_back(serving, first))
     lost = sum(count for (status, _), count in answers.items() if status != 200)
-    assert lost <= 1, "only the request that the killed process was working on"
+    assert lost <= 4, "only what was in flight on the killed process: there are four callers"
+    assert answers[200, "hello"] > 20
 
 
 def test_a_dead_router_is_started_again(serving: Serving, home: Home, spec: DeploymentSpec) -> None:

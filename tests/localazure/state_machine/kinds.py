@@ -135,6 +135,16 @@ def _vault(_world: World, _above: str, number: int) -> Json:
     return _tracked(number, properties={**own, "softDeleteRetentionInDays": 7})
 
 
+def _kubernetes(_world: World, _above: str, number: int) -> Json:
+    pools = [{"name": "system", "count": 1 + number, "vmSize": "Standard_D4ds_v5", "mode": "System"}]
+    return _tracked(number, properties={"dnsPrefix": "aks", "agentPoolProfiles": pools})
+
+
+def _connected(_world: World, _above: str, number: int) -> Json:
+    own = {"type": "SystemAssigned"}
+    return _tracked(number, identity=own, properties={"agentPublicKeyCertificate": "", "distribution": f"k{number}"})
+
+
 def _analytics(_world: World, _above: str, number: int) -> Json:
     return _tracked(number, properties={"sku": {"name": "PerGB2018"}, "retentionInDays": 30 + number})
 
@@ -393,6 +403,22 @@ _ALL = [
         fixed=True,
         moves=("properties.updatedOn",),
         listed=False,
+    ),
+    Kind(
+        "kubernetes",
+        ("group",),
+        _provider("Microsoft.ContainerService/managedClusters"),
+        ("aks1", "Aks2"),
+        _kubernetes,
+        _tags,
+    ),
+    Kind(
+        "connected",
+        ("group",),
+        _provider("Microsoft.Kubernetes/connectedClusters"),
+        ("arc1", "Arc2"),
+        _connected,
+        _tags,
     ),
     Kind(
         "workspace",
