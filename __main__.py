@@ -1,10 +1,13 @@
 """The whole stack on one page: settings, components, outputs."""
 
+from functools import partial
+
 import pulumi
 
 import settings
 from components.batch_endpoint import BatchEndpoint
 from components.compute_cluster import ComputeCluster
+from components.kubernetes_cluster import KubernetesCluster
 from components.online_endpoint import OnlineEndpoint
 from components.workspace import MLWorkspace
 
@@ -14,26 +17,24 @@ clusters = {
     name: ComputeCluster(name, cluster_name=stack.azure_name(name), settings=cluster, workspace=workspace)
     for name, cluster in stack.compute_clusters.items()
 }
+kubernetes = {
+    name: KubernetesCluster(name, cluster_name=stack.azure_name(name), settings=cluster, workspace=workspace)
+    for name, cluster in stack.kubernetes_clusters.items()
+}
+serve = partial(OnlineEndpoint, workspace=workspace, drain_seconds=stack.drain_seconds, kubernetes=kubernetes)
 online = {
-    name: OnlineEndpoint(
-        name,
-        endpoint_name=stack.azure_name(name),
-        settings=endpoint,
-        workspace=workspace,
-        drain_seconds=stack.drain_seconds,
-    )
+    name: serve(name, endpoint_name=stack.azure_name(name), settings=endpoint)
     for name, endpoint in stack.online_endpoints.items()
 }
+score = partial(BatchEndpoint, workspace=workspace, clusters=clusters)
 batch = {
-    name: BatchEndpoint(
-        name, endpoint_name=stack.azure_name(name), settings=endpoint, workspace=workspace, clusters=clusters
-    )
+    name: score(name, endpoint_name=stack.azure_name(name), settings=endpoint)
     for name, endpoint in stack.batch_endpoints.items()
 }
 
 pulumi.export("subscriptionId", workspace.subscription_id)
 pulumi.export("resourceGroupName", workspace.group_name)
 pulumi.export("workspaceName", workspace.workspace_name)
-pulumi.export("computeClusters", {name: cluster.name for name, cluster in clusters.items()})
+pulumi.export("computeClusters", {name: cluster.name for name, cluster in (clusters | kubernetes).items()})
 pulumi.export("onlineEndpoints", {name: endpoint.outputs for name, endpoint in online.items()})
 pulumi.export("batchEndpoints", {name: endpoint.outputs for name, endpoint in batch.items()})

@@ -3,7 +3,8 @@
 Machines differ and are noisy, so every figure stands beside a reference that was measured in the same go, and the ratio
 is what counts. `python -m bench --from-nothing` also empties a cache of its own and sets up from there, which takes
 minutes; `--control-plane` measures Local Azure's alone, and prints what it finds; `--suite` times `make test` of the
-last commit, and adds that row.
+last commit, and adds that row; `--durations` brings stacks up with Azure's times, scaled down, and adds those rows;
+`--load` changes a stack under load, `--router` compares the router with others: each writes a section of its own.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
-from bench import control_plane
+from bench import control_plane, durations, no_lost_request, page, router
 from bench.clone import Clone, copy_of_the_tree
 from bench.figures import Figure, median, timed
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "BENCHMARKS.md"
 EMPTY_PROGRAM = {
     "Pulumi.yaml": "name: empty\nruntime: {name: python, options: {virtualenv: .venv}}\n",
     "__main__.py": "import pulumi\n",
@@ -37,14 +39,37 @@ def main() -> int:
     parser.add_argument("--from-nothing", action="store_true", help="also set up from an empty cache")
     parser.add_argument("--control-plane", action="store_true", help="only Local Azure's; BENCHMARKS.md is kept")
     parser.add_argument("--suite", action="store_true", help="only `make test`; the rest of BENCHMARKS.md is kept")
+    parser.add_argument(
+        "--durations",
+        metavar="SCALE",
+        type=float,
+        nargs="?",
+        const=durations.SCALE,
+        help=f"only with Azure's durations, multiplied by SCALE ({durations.SCALE:g}: a quarter of an hour)",
+    )
+    parser.add_argument(
+        "--load",
+        metavar="REQUESTS",
+        type=int,
+        nargs="?",
+        const=no_lost_request.REQUESTS,
+        help=f"only what is lost under load, of at least so many requests ({no_lost_request.REQUESTS:,})",
+    )
+    parser.add_argument("--router", action="store_true", help="only what the router adds to a request")
     options = parser.parse_args()
+    if options.durations:
+        return _only_the_durations(options.durations)
+    if options.load:
+        return _only_the_load(options.load)
+    if options.router:
+        return _only_the_router()
     if options.suite:
         return _only_the_suite()
     if options.control_plane:
         return _only_the_control_plane()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         figures = list(_measure(Path(folder), options.from_nothing))
-    (ROOT / "BENCHMARKS.md").write_text(_page(figures, options.from_nothing))
+    PAGE.write_text(page.with_head(PAGE.read_text(), _page(figures, options.from_nothing)))
     print("\n".join(figure.row for figure in figures))
     return 0
 
@@ -68,11 +93,42 @@ def _only_the_suite() -> int:
             figure = Figure(SUITE, timed(lambda: clone.make("test")), "first `make up`, tools set up", reference)
         finally:
             clone.end()
-    page = ROOT / "BENCHMARKS.md"
-    kept = [line for line in page.read_text().splitlines() if not line.startswith(f"| {SUITE} |")]
-    page.write_text("\n".join([*kept, figure.row]) + "\n")
-    print(figure.row)
+    _replace(f"| {SUITE} |", [figure])
     return 0
+
+
+def _only_the_durations(scale: float) -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        _replace(durations.ROW, list(durations.measure(ROOT, Path(folder), scale)))
+    return 0
+
+
+def _only_the_load(requests: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        clone = copy_of_the_tree(ROOT, Path(folder) / "clone")
+        try:
+            text = no_lost_request.measure(clone, Path(folder), requests)
+        finally:
+            clone.end()
+    PAGE.write_text(page.with_section(PAGE.read_text(), no_lost_request.TITLE, text))
+    print(text)
+    return 0
+
+
+def _only_the_router() -> int:
+    text = router.measure()
+    PAGE.write_text(page.with_section(PAGE.read_text(), router.TITLE, text))
+    print(text)
+    return 0
+
+
+def _replace(mark: str, figures: list[Figure]) -> None:
+    """Puts rows into BENCHMARKS.md in place of those that bear a mark, and prints them."""
+    text = PAGE.read_text()
+    kept = [line for line in page.parts(text)[0].strip().splitlines() if mark not in line]
+    rows = [figure.row for figure in figures]
+    PAGE.write_text(page.with_head(text, "\n".join([*kept, *rows])))
+    print("\n".join(rows))
 
 
 def _measure(folder: Path, from_nothing: bool) -> Iterable[Figure]:

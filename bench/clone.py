@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ class Clone:
     """Driven by `make` and `python -m localazure`, as its user does it."""
 
     path: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """What its commands find set."""
 
     def make(self, target: str, variables: Mapping[str, str] | None = None) -> None:
         """`make TARGET`. Raises RuntimeError with what it printed."""
@@ -29,9 +31,9 @@ class Clone:
 
     def run(self, *command: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> str:
         """A command's standard output. Raises RuntimeError with all that it printed."""
-        cache = os.environ.get("AZUREML_ENDPOINTS_CACHE") or str(Path.home() / ".cache/azureml-endpoints")
-        path = os.pathsep.join([str(self.path / ".venv/bin"), f"{cache}/bin", os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, **(variables or {})}
+        cache = self.environment.get("AZUREML_ENDPOINTS_CACHE") or str(Path.home() / ".cache/azureml-endpoints")
+        path = os.pathsep.join([str(self.path / ".venv/bin"), f"{cache}/bin", self.environment["PATH"]])
+        environment = {**self.environment, "PATH": path, **(variables or {})}
         done = subprocess.run(
             command, cwd=cwd or self.path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )

@@ -10,6 +10,7 @@ lean.use(
     "keyvault",
     "machinelearningservices",
     "managedidentity",
+    "monitor",
     "operationalinsights",
     "resources",
     "storage",

@@ -75,11 +75,7 @@ class BatchEndpoint(Endpoint):
         return ml.BatchDeployment(properties=properties, **common)
 
     def _runs(self, deployment: BatchDeploymentSettings) -> dict[str, Any]:
-        return {
-            "compute": deployment.compute,
-            "environmentVariables": deployment.environment_variables,
-            "attempt": deployment.attempt,
-        }
+        return {"compute": deployment.compute}
 
     def _compute(self, name: str) -> pulumi.Output[str]:
         """The ARM id of a cluster of the stack, or of one that is in the workspace already (`azureml:<name>`)."""
@@ -108,6 +104,7 @@ def _properties(
         environment_id=assets.environment_id,
         environment_variables=dict(settings.environment_variables),
         description=settings.description,
+        properties=dict(settings.properties) or None,
         compute=compute,
         resources=ml.DeploymentResourceConfigurationArgs(instance_count=settings.instance_count),
         max_concurrency_per_instance=settings.max_concurrency_per_instance,

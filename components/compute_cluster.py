@@ -37,10 +37,11 @@ class ComputeCluster(pulumi.ComponentResource):
             location=workspace.location,
             identity=ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[identity.id]),
             properties=ml.AmlComputeArgs(compute_type="AmlCompute", properties=_machines(settings)),
-            opts=workspace.in_workspace(self, depends_on=workspace.cluster_roles),
+            # azure-native's DELETE lacks what Azure asks for, and is refused whether or not there is anything left.
+            opts=workspace.in_workspace(self, depends_on=workspace.cluster_roles, retain_on_delete=True),
         )
         self.id, self.name = cluster.id, cluster_name
-        # azure-native cannot delete a cluster: see dynamic/purge.py.
+        # This deletes it instead: see dynamic/purge.py.
         removal = {**workspace.address, "name": cluster_name}
         ClusterRemoval(f"{name}-removal", inputs=removal, opts=workspace.in_workspace(self, depends_on=[cluster]))
         self.register_outputs({"id": self.id, "name": self.name})

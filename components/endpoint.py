@@ -51,6 +51,9 @@ class Endpoint(pulumi.ComponentResource, ABC):
     def _runs(self, deployment: Any) -> Mapping[str, Any]:
         """What makes a revision, beside the assets: a change of any of it is another deployment, never a change."""
 
+    def _complete(self, made: Any, deployment: Any, named: str, removal: pulumi.Resource) -> None:
+        """What else belongs to a deployment that is there; what waits for `removal` is gone before it."""
+
     @property
     def _place(self) -> dict[str, Any]:
         """Where an endpoint and its deployments are."""
@@ -61,15 +64,17 @@ class Endpoint(pulumi.ComponentResource, ABC):
             "location": workspace.location,
         }
 
-    def _bring_up(self, endpoint: MLEndpoint, deployments: Mapping[str, DeploymentSettings]) -> None:
-        """Everything below an endpoint, but what says where its requests go."""
+    def _bring_up(
+        self, endpoint: MLEndpoint, deployments: Mapping[str, DeploymentSettings], *first: pulumi.Resource
+    ) -> None:
+        """Everything below an endpoint, but what says where its requests go; deployments wait for `first`."""
         self._endpoint = endpoint
         self._address = {**self._workspace.address, "endpointName": name_in_azure(endpoint)}
         ready = self._make_ready()
         for name in sorted(deployments):
             # All that went before, not only the last: what is deleted later keeps this order too.
             after = [] if self._parallel else self._made
-            self._made.append(self._make_revision(name, deployments[name], [ready, *after]))
+            self._made.append(self._make_revision(name, deployments[name], [ready, *first, *after]))
 
     def _opts(self, **options: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, deleted_with=self._endpoint, **options)
@@ -90,7 +95,8 @@ class Endpoint(pulumi.ComponentResource, ABC):
             workspace=self._workspace,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        named = self.deployments[name] = revision(name, {**assets.identity, **self._runs(deployment)})
+        runs = {**assets.identity, **_told(deployment), **self._runs(deployment)}
+        named = self.deployments[name] = revision(name, runs)
         # The service fills these in; what we set there is part of the revision.
         foreign = ["properties.environmentVariables", "properties.properties"]
         made = self._make_deployment(
@@ -104,10 +110,24 @@ class Endpoint(pulumi.ComponentResource, ABC):
             **self._place,
         )
         removal = {**self._address, "kind": self.kind, "name": named}
-        DeploymentRemoval(f"{self._prefix}-{named}-removal", inputs=removal, opts=self._opts(depends_on=[made]))
+        opts = self._opts(depends_on=[made])
+        removed = DeploymentRemoval(f"{self._prefix}-{named}-removal", inputs=removal, opts=opts)
+        self._complete(made, deployment, named, removed)
         return made
 
     def _states(self) -> dict[str, pulumi.Output[str | None]]:
         """The provisioning state of each revision: nothing goes to one that did not come up."""
         revisions = [self.deployments[name] for name in sorted(self.deployments)]
         return {name: provisioning_state(made) for name, made in zip(revisions, self._made, strict=True)}
+
+
+def _told(deployment: DeploymentSettings) -> dict[str, Any]:
+    """What every deployment runs, beside its assets."""
+    return {"environmentVariables": deployment.environment_variables, "attempt": deployment.attempt} | given(
+        properties=deployment.properties
+    )
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """The settings that are set: one that is not leaves the names of revisions as they were before it was known."""
+    return {key: value for key, value in settings.items() if value}

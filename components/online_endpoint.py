@@ -1,16 +1,24 @@
 """An online endpoint: HTTPS scoring, its deployments, and the traffic between them."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
-from components.endpoint import Endpoint
+from components.autoscale import Autoscale
+from components.endpoint import Endpoint, given
+from components.endpoint_identity import EndpointIdentity
+from components.kubernetes_cluster import KubernetesCluster
+from components.kubernetes_properties import compute_id, on_kubernetes
+from components.online_properties import managed
 from components.workspace import MLWorkspace
+from dynamic.capacity import StartingCapacity
 from dynamic.traffic import TrafficSplit
-from settings import OnlineDeploymentSettings, OnlineEndpointSettings, ProbeSettings, RequestSettings
+from settings import AutoscaleSettings, OnlineDeploymentSettings, OnlineEndpointSettings, SmokeTestSettings
 
 AUTH_MODES = {"key": "Key", "aml_token": "AMLToken", "aad_token": "AADToken"}
 
@@ -19,7 +27,7 @@ class OnlineEndpoint(Endpoint):
     """An online endpoint with its deployments, brought up one after another, and then its traffic.
 
     `drain_seconds` is how long a revision that lost its traffic lives on; by default the longest request timeout and
-    30 seconds.
+    30 seconds. `kubernetes` are the clusters that the stack attaches, by the names that endpoints call them.
 
     ```python
     endpoint = OnlineEndpoint("tumor-online", endpoint_name="tumor-online", settings=settings, workspace=workspace)
@@ -36,12 +44,14 @@ class OnlineEndpoint(Endpoint):
         settings: OnlineEndpointSettings,
         workspace: MLWorkspace,
         drain_seconds: int | None = None,
+        kubernetes: Mapping[str, KubernetesCluster] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(name, settings=settings, workspace=workspace, opts=opts)
-        self._settings = settings
+        self._settings, self._endpoint_name, self._clusters = settings, endpoint_name, kubernetes or {}
+        self._identity = self._make_identity(endpoint_name)
         endpoint = self._make_endpoint(endpoint_name)
-        self._bring_up(endpoint, settings.deployments)
+        self._bring_up(endpoint, settings.deployments, *([self._identity.effective] if self._identity else []))
         self._make_traffic(endpoint, _drain(settings) if drain_seconds is None else drain_seconds)
         self.outputs: dict[str, Any] = {
             "name": endpoint_name,
@@ -53,6 +63,24 @@ class OnlineEndpoint(Endpoint):
         }
         self.register_outputs(self.outputs)
 
+    def _make_identity(self, endpoint_name: str) -> EndpointIdentity | None:
+        """The identity that the stack is to make; none where it is the system's, or is there already."""
+        if self._settings.identity != "user":
+            return None
+        return EndpointIdentity(
+            f"{self._prefix}-identity",
+            identity_name=f"id-{self._workspace.workspace_name}-{endpoint_name}",
+            workspace=self._workspace,
+            collects=any(deployment.data_collector for deployment in self._settings.deployments.values()),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _works_under(self) -> ml.ManagedServiceIdentityArgs:
+        if self._settings.identity == "system":
+            return ml.ManagedServiceIdentityArgs(type="SystemAssigned")
+        ids = [self._identity.id] if self._identity else list(self._settings.identity)
+        return ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=ids)
+
     def _make_endpoint(self, endpoint_name: str) -> ml.OnlineEndpoint:
         settings = self._settings
         # The service and the SDK write into these; the traffic is TrafficSplit's. What a refresh read there is what any
@@ -62,29 +90,86 @@ class OnlineEndpoint(Endpoint):
             f"{self._prefix}-endpoint",
             endpoint_name=endpoint_name,
             **self._place,
-            identity=ml.ManagedServiceIdentityArgs(type="SystemAssigned"),
+            identity=self._works_under(),
             tags=dict(settings.tags),
             properties=ml.OnlineEndpointPropertiesArgs(
                 auth_mode=AUTH_MODES[settings.auth_mode],
                 description=settings.description,
                 public_network_access=settings.public_network_access.capitalize(),
+                compute=self._compute(),
             ),
-            opts=self._workspace.in_workspace(self, ignore_changes=foreign),
+            # The whole cluster: as long as the endpoint is there it cannot be detached.
+            opts=self._workspace.in_workspace(self, ignore_changes=foreign, depends_on=self._cluster()),
         )
+
+    def _cluster(self) -> list[KubernetesCluster]:
+        return [cluster for name, cluster in self._clusters.items() if name == self._settings.kubernetes]
+
+    def _compute(self) -> pulumi.Input[str] | None:
+        """The ARM id of the attached cluster that the endpoint is on; none for Azure's own machines."""
+        name = self._settings.kubernetes
+        own = [cluster.id for cluster in self._cluster()]
+        return own[0] if own else name and compute_id(name, self._workspace)
 
     def _make_deployment(
         self, assets: DeploymentAssets, deployment: OnlineDeploymentSettings, **common: Any
     ) -> ml.OnlineDeployment:
+        count: pulumi.Input[int] = deployment.instance_count
+        if deployment.autoscale:
+            count = self._starting_count(deployment, deployment.autoscale, common["deployment_name"])
+            # From here on it is autoscale's: an update carries the count that a refresh has read.
+            theirs = pulumi.ResourceOptions(ignore_changes=["sku.capacity"])
+            common["opts"] = pulumi.ResourceOptions.merge(common["opts"], theirs)
         # Azure takes the number of instances as the capacity of the SKU.
-        sku = ml.SkuArgs(name="Default", capacity=deployment.instance_count)
-        return ml.OnlineDeployment(sku=sku, properties=_properties(deployment, assets), **common)
+        sku = ml.SkuArgs(name="Default", capacity=count)
+        if self._settings.kubernetes:
+            properties = on_kubernetes(deployment, assets, self._workspace, self._instance_type(deployment))
+        else:
+            properties = managed(deployment, assets, self._workspace)
+        return ml.OnlineDeployment(sku=sku, properties=properties, **common)
+
+    def _instance_type(self, deployment: OnlineDeploymentSettings) -> str | None:
+        return deployment.instance_type or next((cluster.usual_type for cluster in self._cluster()), None)
+
+    def _starting_count(
+        self, deployment: OnlineDeploymentSettings, scale: AutoscaleSettings, named: str
+    ) -> pulumi.Output[int]:
+        """As many instances as the live revision has, or the fewest where the configuration names no number."""
+        count = deployment.instance_count if "instance_count" in deployment.model_fields_set else scale.min_instances
+        inputs = {
+            **self._address,
+            "deployment": named.rpartition("-")[0],
+            "revision": named,
+            "instanceCount": count,
+            "least": scale.min_instances,
+            "most": scale.most(),
+        }
+        return StartingCapacity(f"{self._prefix}-{named}-capacity", inputs=inputs, opts=self._opts()).instance_count
+
+    def _complete(
+        self, made: ml.OnlineDeployment, deployment: OnlineDeploymentSettings, named: str, removal: pulumi.Resource
+    ) -> None:
+        # On Kubernetes the cluster's own router scales, by what the deployment says.
+        if deployment.autoscale and not self._settings.kubernetes:
+            Autoscale(
+                f"{self._prefix}-{named}-autoscale",
+                settings=deployment.autoscale,
+                endpoint=self._endpoint,
+                deployment=made,
+                setting_name=f"{self._endpoint_name}-{named}",
+                deployment_name=named,
+                workspace=self._workspace,
+                after=[removal],
+                opts=pulumi.ResourceOptions(parent=self),
+            )
 
     def _runs(self, deployment: OnlineDeploymentSettings) -> dict[str, Any]:
-        return {
-            "instanceType": deployment.instance_type,
-            "environmentVariables": deployment.environment_variables,
-            "attempt": deployment.attempt,
-        }
+        closed = deployment.egress_public_network_access == "disabled"
+        return {"instanceType": self._instance_type(deployment)} | given(
+            modelMountPath=deployment.model_mount_path,
+            egressPublicNetworkAccess="disabled" if closed else None,
+            resources=deployment.resources and deployment.resources.model_dump(exclude_none=True),
+        )
 
     def _make_traffic(self, endpoint: ml.OnlineEndpoint, drain_seconds: int) -> TrafficSplit:
         live, settings = endpoint.properties, self._settings
@@ -95,9 +180,17 @@ class OnlineEndpoint(Endpoint):
             "liveTraffic": live.traffic,
             "liveMirrorTraffic": live.mirror_traffic,
             "provisioningStates": self._states(),
+            "smokeTests": self._smoke_tests(),
             "drainSeconds": drain_seconds,
         }
-        return TrafficSplit(f"{self._prefix}-traffic", inputs=inputs, opts=self._opts(depends_on=self._made))
+        # Not deleted with the endpoint: its own deletion lets the last requests come to an end.
+        opts = pulumi.ResourceOptions(parent=self, depends_on=self._made)
+        return TrafficSplit(f"{self._prefix}-traffic", inputs=inputs, opts=opts)
+
+    def _smoke_tests(self) -> dict[str, dict[str, Any]]:
+        """What each revision must answer well before it gains traffic."""
+        deployments = self._settings.deployments.items()
+        return {self.deployments[name]: _smoke_test(own.smoke_test) for name, own in deployments if own.smoke_test}
 
     def _by_revision(self, traffic: Mapping[str, int]) -> dict[str, int]:
         return {self.deployments[deployment]: share for deployment, share in traffic.items() if share}
@@ -108,42 +201,15 @@ def _drain(settings: OnlineEndpointSettings) -> int:
     return max(timeouts, default=0) // 1000 + 30
 
 
-def _properties(settings: OnlineDeploymentSettings, assets: DeploymentAssets) -> ml.ManagedOnlineDeploymentArgs:
-    code = settings.code and ml.CodeConfigurationArgs(code_id=assets.code_id, scoring_script=settings.code.script)
-    return ml.ManagedOnlineDeploymentArgs(
-        endpoint_compute_type="Managed",
-        model=assets.model_id,
-        code_configuration=code,
-        environment_id=assets.environment_id,
-        environment_variables=dict(settings.environment_variables),
-        description=settings.description,
-        instance_type=settings.instance_type,
-        app_insights_enabled=settings.app_insights_enabled,
-        scale_settings=ml.DefaultScaleSettingsArgs(scale_type="Default"),
-        request_settings=_requests(settings.request_settings),
-        liveness_probe=_probe(settings.liveness_probe),
-        readiness_probe=_probe(settings.readiness_probe),
-    )
-
-
-def _requests(settings: RequestSettings) -> ml.OnlineRequestSettingsArgs:
-    return ml.OnlineRequestSettingsArgs(
-        request_timeout=_seconds(settings.request_timeout_ms / 1000),
-        max_queue_wait=_seconds(settings.max_queue_wait_ms / 1000),
-        max_concurrent_requests_per_instance=settings.max_concurrent_requests_per_instance,
-    )
-
-
-def _probe(settings: ProbeSettings) -> ml.ProbeSettingsArgs:
-    return ml.ProbeSettingsArgs(
-        initial_delay=_seconds(settings.initial_delay),
-        period=_seconds(settings.period),
-        timeout=_seconds(settings.timeout),
-        success_threshold=settings.success_threshold,
-        failure_threshold=settings.failure_threshold,
-    )
-
-
-def _seconds(seconds: float) -> str:
-    """A duration as ISO 8601 writes it: 5 is `PT5S`, 0.5 is `PT0.5S`."""
-    return f"PT{f'{seconds:.3f}'.rstrip('0').rstrip('.')}S"
+def _smoke_test(settings: SmokeTestSettings) -> dict[str, Any]:
+    expected = settings.expected
+    if settings.expected_file:
+        expected = json.loads(Path(settings.expected_file).read_text(encoding="utf-8"))
+    return {
+        "request": settings.request,
+        "status": settings.status,
+        # As text: of an object as an input, Pulumi drops the keys that are null.
+        "json": None if expected is None else json.dumps(expected),
+        "schema": settings.schema_file,
+        "timeLimit": settings.time_limit,
+    }

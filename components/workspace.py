@@ -44,7 +44,8 @@ class MLWorkspace(pulumi.ComponentResource):
     """An Azure ML workspace with storage, key vault, insights, registry, and an identity for its clusters.
 
     With `settings.workspace.existing` the workspace of that ARM id is used as it is, and only the identity is added.
-    `address` is how dynamic resources name the workspace; its children are `deleted_with` the `resource`.
+    `address` is how dynamic resources name the workspace; its children are `deleted_with` the `resource`. `registry_id`
+    is none where an existing workspace has no registry.
 
     ```python
     workspace = MLWorkspace("workspace", settings=settings)
@@ -59,6 +60,8 @@ class MLWorkspace(pulumi.ComponentResource):
         self.group_name, self.workspace_name = self._names()
         foundation = self._existing() if settings.workspace.existing else self._new(str(settings.location))
         self.id, self.guid, self.location = foundation.id, foundation.guid, foundation.location
+        self.storage_id, self.registry_id = foundation.storage, foundation.registry
+        self.role_assignment_seconds = settings.role_assignment_seconds
         self.resource = foundation.resource
         # Taken from the id, so that what is in the workspace also waits for it.
         self.resource_group_name = self.id.apply(lambda id_: id_.split("/")[4])
@@ -221,16 +224,24 @@ class MLWorkspace(pulumi.ComponentResource):
             location=foundation.location,
             opts=self._opts(),
         )
+        blobs, images = f"{self._prefix}-identity-blobs", f"{self._prefix}-identity-images"
         roles: list[pulumi.Resource] = [
-            self._role(f"{self._prefix}-identity-blobs", foundation.storage, STORAGE_BLOB_DATA_CONTRIBUTOR, identity)
+            self.assign_role(blobs, foundation.storage, STORAGE_BLOB_DATA_CONTRIBUTOR, identity, parent=self)
         ]
         if foundation.registry:
-            roles.append(self._role(f"{self._prefix}-identity-images", foundation.registry, ACR_PULL, identity))
+            roles.append(self.assign_role(images, foundation.registry, ACR_PULL, identity, parent=self))
         return identity, roles
 
-    def _role(
-        self, name: str, scope: pulumi.Input[str], role: str, identity: managedidentity.UserAssignedIdentity
+    def assign_role(
+        self,
+        name: str,
+        scope: pulumi.Input[str],
+        role: str,
+        identity: managedidentity.UserAssignedIdentity,
+        *,
+        parent: pulumi.Resource,
     ) -> authorization.RoleAssignment:
+        """Gives an identity a built-in role, by the GUID that the role has everywhere."""
         workspace = WORKSPACE_ID.format(self.subscription_id, self.group_name, self.workspace_name)
         definitions = f"/subscriptions/{self.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
         return authorization.RoleAssignment(
@@ -241,5 +252,5 @@ class MLWorkspace(pulumi.ComponentResource):
             principal_id=identity.principal_id,
             # Without it Azure looks the principal up in a directory that may not know it yet.
             principal_type="ServicePrincipal",
-            opts=self._opts(),
+            opts=pulumi.ResourceOptions(parent=parent),
         )

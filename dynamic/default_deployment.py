@@ -9,7 +9,14 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from dynamic.base import Pace, Props, is_unknown
-from dynamic.wait import AfterDeploymentsProvider, serving, wait_for_deployments, wait_for_endpoint, wait_until_settled
+from dynamic.wait import (
+    AfterDeploymentsProvider,
+    serving,
+    wait_for_deployments,
+    wait_for_endpoint,
+    wait_until_settled,
+    write_endpoint,
+)
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -18,13 +25,19 @@ if TYPE_CHECKING:
 def apply_default(client: "MLClient", endpoint: str, deployment: str, pace: Pace) -> None:
     """Makes `deployment` the default, and returns when Azure says that it is. Raises `Refusal`."""
     wait_until_settled(client, "batch", endpoint, pace)
-    found: Any = client.batch_endpoints.get(endpoint)
-    if _default(found) != deployment:
+    if _default(client.batch_endpoints.get(endpoint)) == deployment:
+        return
+
+    def written() -> bool:
+        wait_until_settled(client, "batch", endpoint, pace)
+        found: Any = client.batch_endpoints.get(endpoint)
         found.defaults = {"deployment_name": deployment}
-        client.batch_endpoints.begin_create_or_update(found).result()
-        wait_for_endpoint(client, "batch", endpoint, pace)
-        what = f"the default deployment of endpoint {endpoint} is not {deployment}"
-        pace.until(lambda: _default(client.batch_endpoints.get(endpoint)) == deployment, what)
+        return write_endpoint(client.batch_endpoints, found)
+
+    pace.until(written, f"the default deployment of endpoint {endpoint} cannot be set, because the endpoint is busy,")
+    wait_for_endpoint(client, "batch", endpoint, pace)
+    what = f"the default deployment of endpoint {endpoint} is not {deployment}"
+    pace.until(lambda: _default(client.batch_endpoints.get(endpoint)) == deployment, what)
 
 
 def _default(endpoint: Any) -> str | None:

@@ -4,7 +4,8 @@ azure-native's DELETE carries nothing but `api-version`. So a destroyed workspac
 for 90, and a cluster cannot be removed at all (`underlyingResourceAction` is required). Nor does azure-native try again
 when Azure refuses the removal of a deployment because another one is being removed, as happens when a revision that
 failed goes together with the one it was to replace. Each resource here does nothing until it is deleted, and then does
-what that DELETE cannot; azure-native's own DELETE then meets nothing, which it takes as success.
+what that DELETE cannot; azure-native's own DELETE then meets nothing, which it takes as success. Of a cluster it is
+never sent (`retain_on_delete`), for without that parameter it is refused even where there is nothing left.
 """
 
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
 from dynamic.base import AzureProvider, Pace, Props
 from dynamic.login import Login
+from dynamic.wait import is_busy
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -31,12 +33,12 @@ def purge_workspace(client: "MLClient", name: str) -> None:
         poller.result()
 
 
-def remove_cluster(client: "MLClient", name: str) -> None:
-    """Deletes a cluster together with its machines. One that is gone already is fine."""
+def remove_cluster(client: "MLClient", name: str, action: str = "Delete") -> None:
+    """Deletes a cluster together with its machines, or detaches (`Detach`) one. One that is gone already is fine."""
     from azure.core.exceptions import ResourceNotFoundError
 
     with suppress(ResourceNotFoundError):
-        client.compute.begin_delete(name, action="Delete").result()
+        client.compute.begin_delete(name, action=action).result()
 
 
 def remove_deployment(client: "MLClient", kind: str, endpoint: str, name: str, pace: Pace) -> None:
@@ -57,11 +59,6 @@ def remove_deployment(client: "MLClient", kind: str, endpoint: str, name: str, p
         return True
 
     pace.until(gone, f"deployment {name} of endpoint {endpoint} is not deleted, because the endpoint is busy,")
-
-
-def is_busy(error: Any) -> bool:
-    """Whether Azure refused a write because another one on the same endpoint is under way."""
-    return error.status_code == 409 or "Updating provisioning state" in str(error)
 
 
 def purge_vault(arm: Any, host: str, props: Props, pace: Pace) -> None:
@@ -124,10 +121,10 @@ class WorkspacePurgeProvider(RemovalProvider):
 
 
 class ClusterRemovalProvider(RemovalProvider):
-    """Deletes the cluster before azure-native would."""
+    """Deletes the cluster before azure-native would, or detaches it where `action` says so."""
 
     def delete(self, _id: str, _props: Props) -> None:
-        remove_cluster(self.ml_client(_props), _props["name"])
+        remove_cluster(self.ml_client(_props), _props["name"], _props.get("action") or "Delete")
 
 
 class DeploymentRemovalProvider(RemovalProvider):

@@ -3,6 +3,7 @@
 Azure refuses a deployment while its endpoint is `Updating`, and azure-native does not try that again.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SUCCEEDED = "Succeeded"
 FINAL_FAILURES = ("Failed", "Canceled")
+# As Azure words it: "Cannot create a deployment in endpoint e because it is in Updating provisioning state."
+UNDER_WAY = re.compile(r"\b(Creating|Updating|Scaling|Deleting) provisioning state")
 
 
 def deployment_way_out(name: str, *, serves: bool = False) -> str:
@@ -84,16 +87,48 @@ def _wait_for_endpoint(
     pace.until(done, f"endpoint {name} is not {SUCCEEDED}")
 
 
+def is_busy(error: Any) -> bool:
+    """Whether Azure refused a write because another one on the same endpoint is under way.
+
+    It answers 409, or 400 with a text of its own. A lock on the resource is a 409 too, which no waiting removes.
+    """
+    text = str(error)
+    return (error.status_code == 409 and "ScopeLocked" not in text) or bool(UNDER_WAY.search(text))
+
+
+def write_endpoint(endpoints: Any, found: Any) -> bool:
+    """Writes an endpoint as `found` says and returns when Azure is done; False when it was busy with another write."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        endpoints.begin_create_or_update(found).result()
+    except HttpResponseError as error:
+        if is_busy(error):
+            return False
+        raise
+    return True
+
+
 def wait_for_deployments(
     deployments: Any, endpoint: str, names: list[str], pace: Pace, serving: Collection[str] = ()
 ) -> None:
-    """Waits for deployments of an endpoint; `deployments` is azure-ai-ml's client of their kind."""
+    """Waits for deployments of an endpoint; `deployments` is azure-ai-ml's client of their kind.
+
+    Raises `Refusal` for one that Azure gave up, that is gone, or that takes too long.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
     for name in names:
-
-        def state(name: str = name) -> str | None:
-            return deployments.get(name=name, endpoint_name=endpoint).provisioning_state
-
         what = f"deployment {name} of endpoint {endpoint}"
+
+        def state(name: str = name, what: str = what) -> str | None:
+            try:
+                return deployments.get(name=name, endpoint_name=endpoint).provisioning_state
+            except ResourceNotFoundError:
+                raise Refusal(
+                    f"{what} is gone: somebody has deleted it; run pulumi up again to make it anew."
+                ) from None
+
         wait_until_succeeded(state, what, deployment_way_out(name, serves=name in serving), pace)
 
 

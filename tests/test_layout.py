@@ -11,7 +11,7 @@ OWN = {"settings", "components", "dynamic", "localazure", "scoring", "policies"}
 # What each part may import of the others. Local Azure is reached by HTTPS only.
 ALLOWED = {
     "__main__": {"settings", "components"},
-    "settings": set(),
+    "settings": {"settings"},
     "components": {"settings", "components", "dynamic"},
     "dynamic": {"dynamic"},
     "localazure": {"localazure"},

@@ -48,6 +48,16 @@ RAW: dict[str, Any] = {
         }
     },
 }
+SMOKE_FILES = {
+    "request.json": '{"input_data": []}',
+    "answer.json": "[0, 1]",
+    "schema.json": '{"type": "array"}',
+    "image.png": "no JSON, and none is wanted",
+    "broken.json": "{",
+    "list.json": "[]",
+    "no-schema.json": '{"type": "aray"}',
+}
+IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-tumor"
 ONLINE = ("onlineEndpoints", "tumor-online")
 BLUE = (*ONLINE, "deployments", "blue")
 GREEN_PATH = (*ONLINE, "deployments", "green")
@@ -60,6 +70,8 @@ def root(tmp_path: Path) -> Path:
     for name in ("models/mlflow/MLmodel", "models/model.pkl", "code/score.py", "code/conda.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
+    for name, text in SMOKE_FILES.items():
+        (tmp_path / name).write_text(text)
     return tmp_path
 
 
@@ -166,6 +178,92 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         ((("nameSuffix",), "A-B"), 'nameSuffix: "A-B"'),
         ((("computeClusters", "aml-cluster", "minInstances"), 9), "minInstances: 9 is more than maxInstances (4)"),
         ((("computeClusters", "node-1"), {"vmSize": "x"}), None),
+        (
+            ((*ONLINE, "identity"), "system-assigned"),
+            "identity: input should be 'system', 'user', or a list of ARM ids of user-assigned identities, "
+            'but received "system-assigned"; correct the value.',
+        ),
+        (((*ONLINE, "identity"), []), "tumor-online.identity: input should be 'system', 'user', or a list"),
+        (
+            ((*ONLINE, "identity"), [IDENTITY, "id-tumor"]),
+            'identity.1: "id-tumor" is not the ARM id of a user-assigned',
+        ),
+        (((*ONLINE, "identity"), [IDENTITY, IDENTITY.upper()]), "tumor-online.identity: names an identity twice"),
+        (((*BLUE, "livenessProbe"), {"initialDelay": 0}), "initialDelay: input should be greater than or equal to 1"),
+        (((*BLUE, "startupProbe"), {"periods": 5}), 'startupProbe.periods: is not a known key; did you mean "period"?'),
+        (((*BLUE, "requestSettings"), {"requestTimeoutMs": 180_001}), "requestTimeoutMs: 180001 is more than 180000"),
+        (((*GREEN_PATH, "modelMountPath"), "models"), 'modelMountPath: "models" is not a folder in a container'),
+        (((*GREEN_PATH, "modelMountPath"), "/"), 'modelMountPath: "/" is not a folder in a container'),
+        (((*GREEN_PATH, "modelMountPath"), "/a/../b"), 'modelMountPath: "/a/../b" is not a folder in a container'),
+        (
+            ((*BLUE, "modelMountPath"), "/models"),
+            "blue.modelMountPath: an mlflow_model without code runs in a container",
+        ),
+        (
+            ((*BLUE, "egressPublicNetworkAccess"), "disabled"),
+            "blue.egressPublicNetworkAccess: the environment of an mlflow_model without code is built from public",
+        ),
+        (((*BLUE, "dataCollector"), {}), "blue.dataCollector.collections: is missing; add it"),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {}}),
+            "dataCollector.collections: dictionary should have at least 1",
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"model_inputs": {"samplingRate": 1.1}}}),
+            "model_inputs.samplingRate: input should be less than or equal to 1, but received 1.1",
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"model_inputs": {"samplingRat": 1}}}),
+            'model_inputs.samplingRat: is not a known key; did you mean "samplingRate"?',
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"model inputs": {}}}),
+            'dataCollector.collections.model inputs: "model inputs" becomes part of a path of blobs',
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"request": {"data": "inbox"}}}),
+            'collections.request.data: "inbox" is no data asset; write azureml:<name>:<version>.',
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"request": {"clientId": "me"}}}),
+            'collections.request.clientId: "me" is no client id',
+        ),
+        (
+            (
+                (*BLUE, "dataCollector"),
+                {"collections": {"request": {}}, "requestLogging": {"captureHeaders": ["x-trace", "two words"]}},
+            ),
+            'requestLogging.captureHeaders.1: "two words" is not the name of a header',
+        ),
+        (
+            ((*BLUE, "dataCollector"), {"collections": {"request": {}}, "rollingRate": "week"}),
+            "dataCollector.rollingRate: input should be 'minute', 'hour', 'day', 'month' or 'year'",
+        ),
+        (((*BLUE, "smokeTest"), {}), "blue.smokeTest.request: is missing; add it"),
+        (((*BLUE, "smokeTest"), {"request": "none.json"}), 'smokeTest.request: there is no file "none.json"'),
+        (((*BLUE, "smokeTest"), {"request": "broken.json"}), 'smokeTest.request: "broken.json" holds no JSON'),
+        (
+            ((*BLUE, "smokeTest"), {"request": "request.json", "json": "none.json"}),
+            'smokeTest.json: there is no file "none.json"',
+        ),
+        (
+            ((*BLUE, "smokeTest"), {"request": "request.json", "schema": "image.png"}),
+            'smokeTest.schema: "image.png" holds no JSON',
+        ),
+        (
+            ((*BLUE, "smokeTest"), {"request": "request.json", "schema": "list.json"}),
+            'smokeTest.schema: "list.json" is not a JSON schema, which is an object',
+        ),
+        (
+            ((*BLUE, "smokeTest"), {"request": "request.json", "schema": "no-schema.json"}),
+            'smokeTest.schema: "no-schema.json" is not a JSON schema: ',
+        ),
+        (
+            ((*BLUE, "smokeTest"), {"request": "request.json", "timeLimit": 0}),
+            "smokeTest.timeLimit: input should be greater than or equal to 1, but received 0",
+        ),
+        (((*BLUE, "smokeTest"), {"request": "request.json", "statis": 200}), 'did you mean "status"?'),
+        ((("roleAssignmentSeconds",), "-1"), "roleAssignmentSeconds: input should be greater than or equal to 0"),
         ((("onlineEndpoints", "tumor-batch"), {}), "batchEndpoints.tumor-batch: is the name of an online endpoint too"),
         ((("onlineEndpoints", "an-endpoint-with-a-long-name"), {}), "(35 characters) is not a name that Azure takes"),
         (((*ONLINE, "deployments", "Blue"), {"model": MLFLOW, "instanceType": "x"}), 'deployments.Blue: "Blue"'),
@@ -215,6 +313,55 @@ def test_registered_models_need_no_files(root: Path) -> None:
     ):
         model = parse(changed(((*BLUE, "model"), reference)), root)
         assert model.online_endpoints["tumor-online"].deployments["blue"].model.reference == reference
+
+
+def test_everything_that_a_deployment_can_be_told_is_accepted(root: Path) -> None:
+    told = {
+        **GREEN,
+        "instanceType": "Standard_DS2_v2",
+        "instanceCount": 3,
+        "description": "the second",
+        "tags": {"team": "a"},
+        "properties": {"origin": "b"},
+        "environmentVariables": {"LEVEL": "debug"},
+        "appInsightsEnabled": True,
+        "requestSettings": {"requestTimeoutMs": 180_000, "maxConcurrentRequestsPerInstance": 4, "maxQueueWaitMs": 0},
+        "livenessProbe": {"initialDelay": 1, "failureThreshold": 5},
+        "readinessProbe": {"period": 2, "successThreshold": 2},
+        "startupProbe": {"timeout": 9},
+        "egressPublicNetworkAccess": "disabled",
+        "modelMountPath": "/var/models",
+        "dataCollector": {
+            "samplingRate": 0.5,
+            "rollingRate": "day",
+            "requestLogging": {"captureHeaders": ["x-trace"]},
+            "collections": {
+                "model_inputs": {"data": "azureml:inputs:1", "clientId": "10ca1a2e-0000-4000-8000-0000000000cc"},
+                "model_outputs": {"enabled": False, "samplingRate": 1},
+            },
+        },
+        "smokeTest": {
+            "request": "image.png",
+            "status": 201,
+            "json": "answer.json",
+            "schema": "schema.json",
+            "timeLimit": 5,
+        },
+    }
+    stack = parse(changed((GREEN_PATH, told), ((*ONLINE, "identity"), [IDENTITY])), root)
+    endpoint = stack.online_endpoints["tumor-online"]
+    assert endpoint.identity == (IDENTITY,)
+    test = endpoint.deployments["green"].smoke_test
+    assert test
+    assert test.expected_file == "answer.json", "the file itself is read where it is needed"
+
+
+@pytest.mark.parametrize("value", [{"class": "benign"}, [0], "benign", 0, False])
+def test_what_a_smoke_test_expects_may_be_any_value(value: Any, root: Path) -> None:
+    stack = parse(changed(((*BLUE, "smokeTest"), {"request": "request.json", "json": value})), root)
+    test = stack.online_endpoints["tumor-online"].deployments["blue"].smoke_test
+    assert test
+    assert (test.expected, test.expected_file) == (value, None)
 
 
 def test_numbers_and_switches_may_arrive_as_text(root: Path) -> None:

@@ -29,6 +29,8 @@ Find = Callable[[Resource], tuple[str, dict[str, Any]] | None]
 PROGRAMS = ("pulumi-language-", "pulumi-resource-")
 MODULES = ("pulumi.dynamic", "localazure.pulumi_plugin")
 INTERPRETER = re.compile(r"(python[\d.]*|(ba|da|z)?sh)", re.IGNORECASE)
+# Under such names pulumi writes files before they get their own.
+DRAFT = re.compile(r"\.[0-9a-f]{16}\.tmp$")
 LOCAL_SUBSCRIPTION = "10ca1a2e-0000-4000-8000-000000000001"
 PATIENCE = 1800.0  # seconds for a creation that goes on: building an environment may take many minutes
 DONE = ("", "succeeded", "failed", "canceled", "disabled")
@@ -61,7 +63,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def free_dead_locks(stack: str, environment: Environment) -> None:
-    """Remove the locks of engines that are dead, with the processes they left; wait for one that lives."""
+    """Remove the locks of engines that are dead, with all else that they left; wait for one that lives."""
     folder = bookkeeping(environment)
     for lock in sorted(folder.glob(f"locks/**/{stack}/*.json")) if folder else []:
         if holder := _holder(lock):
@@ -70,7 +72,26 @@ def free_dead_locks(stack: str, environment: Environment) -> None:
         else:
             print(f"Freeing stack {stack}: the pulumi that locked it is dead.", flush=True)
             _free(lock)
+    for file in _half_written(folder, stack) if folder else []:
+        file.unlink(missing_ok=True)
     end_orphans(environment)
+
+
+def _half_written(folder: Path, stack: str) -> list[Path]:
+    """What a pulumi was writing when it was killed.
+
+    The state itself is replaced in one step; its attributes (`.attrs`) are not, and the next pulumi ends at empty ones
+    with "EOF", as it takes a draft beside a lock for another lock. Attributes that are missing it does without.
+    """
+    own = [*folder.glob("meta.yaml*"), *folder.glob(f"stacks/**/{stack}.json*"), *folder.glob(f"*/**/{stack}/*")]
+    return [file for file in own if DRAFT.search(file.name) or (file.suffix == ".attrs" and _is_torn(file))]
+
+
+def _is_torn(attributes: Path) -> bool:
+    with contextlib.suppress(ValueError, OSError):
+        json.loads(attributes.read_bytes())
+        return not attributes.with_suffix("").exists()
+    return True
 
 
 def _free(lock: Path) -> None:
@@ -206,7 +227,8 @@ def _pulumi(argv: list[str], project: Path, environment: Environment, content: s
 def repaired(deployment: Deployment, find: Find) -> Deployment:
     """The deployment without pending operations; creations that `find` finds are resources of it.
 
-    Updates and deletions just go: the resource is in the state, and the next refresh sees how far they came.
+    Updates and deletions just go: the resource is in the state, and the next refresh sees how far they came. They are
+    looked for all the same, since that waits for their end: while it works on a resource, Azure refuses the next write.
     """
     known = {resource["urn"] for resource in deployment.get("resources", [])}
     added = [found for found in _creations(deployment, find) if found["urn"] not in known]
@@ -217,16 +239,17 @@ def repaired(deployment: Deployment, find: Find) -> Deployment:
 def _creations(deployment: dict[str, Any], find: Find) -> Iterator[Resource]:
     for operation in deployment.get("pending_operations", []):
         resource = operation["resource"]
-        if operation["type"] == "creating" and (found := find(resource)):
+        if (found := find(resource)) and operation["type"] == "creating":
             yield {**resource, "id": found[0], "outputs": found[1]}
 
 
 def in_local_azure(environment: Environment) -> Find:
-    """A `find` that asks Local Azure, and waits until a creation that goes on there has come to its end.
+    """A `find` that asks Local Azure, and waits until what goes on there with the resource has come to its end.
 
     It knows azure-native's resources. The program's dynamic ones adopt what is there when they are created again.
     """
     from localazure.pulumi_plugin.arm import Arm, Tokens, local_access
+    from localazure.pulumi_plugin.errors import ArmError
     from localazure.pulumi_plugin.lifecycle import Lifecycle
     from localazure.pulumi_plugin.shapes import Catalogue
 
@@ -236,6 +259,14 @@ def in_local_azure(environment: Environment) -> Find:
     arm = Arm(access, tokens)
     lifecycle = Lifecycle(catalogue, arm, tokens, subscription)
 
+    def content(id: str, api_version: str) -> Mapping[str, Any]:
+        try:
+            return arm.get(id, api_version)
+        except ArmError as error:
+            if error.status == 404:  # the deletion that was waited for
+                return {}
+            raise
+
     def find(resource: Resource) -> tuple[str, dict[str, Any]] | None:
         shape = catalogue.resource(resource["type"])
         if shape is None:
@@ -243,7 +274,7 @@ def in_local_azure(environment: Environment) -> Find:
         id = arm_id(shape.row.path, subscription, resource["inputs"])
         if not arm.exists(id, shape.api_version):
             return None
-        _wait_until_done(lambda: arm.get(id, shape.api_version))
+        _wait_until_done(lambda: content(id, shape.api_version))
         state = lifecycle.read(shape, id, resource["inputs"], {})
         return (id, dict(state.outputs)) if state else None
 

@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL = "local"
 HOME = ROOT / DEFAULT_NAME
 INTERRUPTED = 130
+# Steps at a time. Pulumi's own default is four times the cores; but a step does little else than wait for Azure, and
+# the uploads of one endpoint must not keep the next one from being created.
+PARALLEL = "64"
 
 Environment = Mapping[str, str]
 
@@ -138,7 +141,8 @@ def prepare(stack: str) -> Environment:
 def tools_environment(environ: Environment) -> dict[str, str]:
     first = [str(Path(sys.executable).parent), str(cache_dir(environ) / "bin")]
     rest = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if folder not in first]
-    return {**environ, "PATH": os.pathsep.join([*first, *rest]), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    own = {"PATH": os.pathsep.join([*first, *rest]), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    return {"PULUMI_PARALLEL": PARALLEL, **environ, **own}
 
 
 def local_azure(environment: Environment) -> Environment:

@@ -49,10 +49,13 @@ class Azure(mocks.Mocks):
             return self._azure(args, outputs)
         if "contentHash" in outputs:
             outputs["assetId"] = f"/assets/{outputs['name']}/versions/{outputs['version']}"
+        if args.typ.endswith(":StartingCapacity"):
+            outputs["startingCount"] = outputs["instanceCount"]
         return f"{args.name}-id", outputs
 
     def _azure(self, args: mocks.MockResourceArgs, outputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        names = ("deploymentName", "endpointName", "computeName", "workspaceName", "resourceGroupName")
+        own = ("deploymentName", "endpointName", "computeName", "resourceName", "accountName", "registryName")
+        names = (*own, "workspaceName", "resourceGroupName")
         name = next((outputs[key] for key in names if key in outputs), args.name)
         outputs["name"] = name
         if isinstance(outputs.get("identity"), dict) and "userAssignedIdentities" in outputs["identity"]:

@@ -136,7 +136,6 @@ def test_an_endpoint_says_whether_it_was_ever_created(world: Any) -> None:
 def test_what_azure_deletes_together_is_not_deleted_one_by_one(world: Any) -> None:
     for deployment in world.of_type(":OnlineDeployment"):
         assert deployment.deleted_with == "tumor-online-endpoint"
-    assert world["tumor-online-traffic"].deleted_with == "tumor-online-endpoint"
     assert world["tumor-batch-default"].deleted_with == "tumor-batch-endpoint"
     for name in ("tumor-online-endpoint", "tumor-batch-endpoint", "aml-cluster-cluster", "aml-cluster-removal"):
         assert world[name].deleted_with == "workspace-workspace"

@@ -23,17 +23,26 @@ class Clock:
 
 @dataclass
 class Endpoints:
-    """Azure ML's endpoints, with the rules that make traffic awkward; a PUT that fails leaves the endpoint `Failed`."""
+    """Azure ML's endpoints, with the rules that make traffic awkward; a PUT that fails leaves the endpoint `Failed`.
+
+    `hooks` are called at the PUTs to come, before anything is taken: each may refuse, or do what somebody else does.
+    """
 
     clock: Clock
     found: Any
     known: set[str] = field(default_factory=set)
     puts: list[dict[str, int]] = field(default_factory=list)
+    mirrors: list[dict[str, int]] = field(default_factory=list)
     fail: list[Exception] = field(default_factory=list)
+    hooks: list[Callable[[], None]] = field(default_factory=list)
+    keys: Any = field(default_factory=lambda: SimpleNamespace(primary_key="s3cret"))
+    gone: bool = False
     delay: float = 0.0
     _effective: tuple[float, dict[str, int], dict[str, int]] | None = None
 
     def get(self, name: str) -> Any:
+        if self.gone:
+            raise ResourceNotFoundError("not found")
         if self._effective and self.clock.now >= self._effective[0]:
             _, self.found.traffic, self.found.mirror_traffic = self._effective
             self._effective = None
@@ -42,12 +51,17 @@ class Endpoints:
         copy = {**vars(self.found), "traffic": {**self.found.traffic, **zeroes}, "provisioning_state": state}
         return SimpleNamespace(**copy)
 
+    def get_keys(self, name: str) -> Any:
+        return self.keys
+
     def begin_create_or_update(self, endpoint: Any) -> Any:
-        if getattr(endpoint, "traffic", None) is not None:
-            self.puts.append(dict(endpoint.traffic))
-            self._effective = (self.clock.now + self.delay, endpoint.traffic, endpoint.mirror_traffic)
-        else:
-            self.found.defaults = SimpleNamespace(**endpoint.defaults)
+        if self.hooks:
+            self.hooks.pop(0)()
+        self._check(endpoint.traffic, endpoint.mirror_traffic)
+        self.puts.append(dict(endpoint.traffic))
+        self.mirrors.append(dict(endpoint.mirror_traffic))
+        self.found.tags = endpoint.tags
+        self._effective = (self.clock.now + self.delay, endpoint.traffic, endpoint.mirror_traffic)
 
         def result() -> Any:
             if self.fail:
@@ -58,18 +72,35 @@ class Endpoints:
 
         return SimpleNamespace(result=result)
 
+    def _check(self, live: dict[str, int], mirror: dict[str, int]) -> None:
+        """Azure's rules: https://learn.microsoft.com/azure/machine-learning/how-to-safely-rollout-online-endpoints."""
+        assert sum(live.values()) in (0, 100)
+        assert len(mirror) <= 1
+        assert not live.keys() & mirror.keys(), "a deployment has live traffic or mirrored traffic, never both"
+        assert all(share <= 50 for share in mirror.values())
+
 
 @dataclass
 class Deployments:
     """Azure ML's deployments: their states by name, and refusals of deletes to come."""
 
     states: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    log: str | Exception = ""
     refusals: list[Exception] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
 
     def get(self, name: str, endpoint_name: str) -> Any:
-        states = self.states[name]
-        return SimpleNamespace(provisioning_state=states.pop(0) if len(states) > 1 else states[0])
+        if name in self.deleted:
+            raise ResourceNotFoundError("not found")
+        states = self.states.get(name, ["Succeeded"])
+        state = states.pop(0) if len(states) > 1 else states[0]
+        return SimpleNamespace(provisioning_state=state, instance_count=self.counts.get(name, 1))
+
+    def get_logs(self, name: str, endpoint_name: str, lines: int) -> str:
+        if isinstance(self.log, Exception):
+            raise self.log
+        return self.log
 
     def begin_delete(self, name: str, endpoint_name: str) -> Any:
         if self.refusals:
@@ -118,7 +149,7 @@ def pace(clock: Clock) -> Pace:
 def client(clock: Clock) -> Any:
     """A fake MLClient with one online and one batch endpoint."""
     created = {"provisioning_state": "Succeeded", "scoring_uri": "https://e/score"}
-    online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, **created)
+    online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, tags={}, **created)
     batch = SimpleNamespace(name="b", defaults=SimpleNamespace(deployment_name=None), **created)
     return SimpleNamespace(
         online_endpoints=Endpoints(clock, online, {"blue-1", "green-1"}),
@@ -138,11 +169,14 @@ class SimpleBatch:
     found: Any
     puts: int = 0
     after_put: str = "Succeeded"
+    refusals: list[Exception] = field(default_factory=list)
 
     def get(self, name: str) -> Any:
         return SimpleNamespace(**vars(self.found))
 
     def begin_create_or_update(self, endpoint: Any) -> Any:
+        if self.refusals:
+            raise self.refusals.pop(0)
         self.puts += 1
         self.found.defaults = SimpleNamespace(**endpoint.defaults)
         self.found.provisioning_state = self.after_put

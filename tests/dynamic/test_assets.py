@@ -153,6 +153,22 @@ def test_what_is_gone_already_is_removed(client: Any, pace: Pace) -> None:
     remove_cluster(SimpleNamespace(compute=SimpleNamespace(begin_delete=gone)), "aml-cluster")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("props", "action"), [({}, "Delete"), ({"action": "Detach"}, "Detach")])
+def test_a_cluster_is_deleted_and_an_attached_one_is_detached(
+    props: dict[str, Any], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def begin_delete(name: str, action: str) -> Any:
+        asked.append((name, action))
+        return SimpleNamespace(result=lambda: None)
+
+    client = SimpleNamespace(compute=SimpleNamespace(begin_delete=begin_delete))
+    monkeypatch.setattr(ClusterRemovalProvider, "ml_client", lambda self, props: client)
+    ClusterRemovalProvider().delete("id", {"name": "aks", **props})
+    assert asked == [("aks", action)]
+
+
 def test_a_vault_is_purged_until_it_is_gone(pace: Pace) -> None:
     answers, asked = [202, 200, 200, 404], []
 

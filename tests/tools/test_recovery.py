@@ -106,6 +106,26 @@ def test_a_lock_that_cannot_be_read_is_freed(environment: dict[str, str]) -> Non
     assert not file.exists()
 
 
+def test_what_was_half_written_is_removed_and_what_is_whole_is_kept(environment: dict[str, str]) -> None:
+    folder = recovery.bookkeeping(environment)
+    assert folder
+    whole = ["stacks/project/local.json", "stacks/project/local.json.bak", "history/project/local/local-1.history.json"]
+    torn = ["stacks/project/local.json.attrs", "locks/organization/project/local/a2.json.attrs", "meta.yaml.attrs"]
+    drafts = [
+        "stacks/project/local.json.18ea6e8c9a52b5cd.tmp",
+        "locks/organization/project/local/a.18ea6e8c9a52b5cd.tmp",
+    ]
+    others = ["stacks/project/dev.json.18ea6e8c9a52b5cd.tmp", "locks/organization/project/dev/a3.json.attrs"]
+    for name in (*whole, *torn, *drafts, *others):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("" if name in (*torn, *drafts, *others) else "{}")
+    (folder / f"{whole[1]}.attrs").write_text("{}")
+    recovery.free_dead_locks("local", environment)
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()) == sorted(
+        [*whole, *others, f"{whole[1]}.attrs"]
+    )
+
+
 def test_state_in_a_service_is_not_looked_into(environment: dict[str, str], tmp_path: Path) -> None:
     elsewhere = {**environment, "PULUMI_BACKEND_URL": "https://example.invalid"}
     assert recovery.bookkeeping(elsewhere) is None
@@ -234,9 +254,16 @@ def test_a_creation_that_azure_knows_nothing_of_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("kind", ["updating", "deleting", "reading"])
-def test_other_operations_are_left_to_the_next_refresh(kind: str) -> None:
+def test_other_operations_are_waited_for_and_left_to_the_next_refresh(kind: str) -> None:
     deployment = {"resources": [{"urn": "old"}], "pending_operations": [operation("old", kind)]}
-    assert recovery.repaired(deployment, lambda resource: ("/id", {})) == {"resources": [{"urn": "old"}]}
+    looked_for: list[str] = []
+
+    def find(resource: recovery.Resource) -> tuple[str, dict[str, Any]]:
+        looked_for.append(resource["urn"])
+        return "/id", {}
+
+    assert recovery.repaired(deployment, find) == {"resources": [{"urn": "old"}]}
+    assert looked_for == ["old"]
 
 
 def test_a_resource_is_not_taken_in_twice() -> None:

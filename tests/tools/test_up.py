@@ -79,6 +79,11 @@ def test_tools_come_first_on_path(tmp_path: Path) -> None:
     assert up.tools_environment(environment)["PATH"] == environment["PATH"], "however often it is applied"
 
 
+def test_many_steps_go_at_a_time_unless_the_user_says_how_many() -> None:
+    assert int(up.tools_environment({})["PULUMI_PARALLEL"]) >= 50
+    assert up.tools_environment({"PULUMI_PARALLEL": "3"})["PULUMI_PARALLEL"] == "3"
+
+
 LOCAL = {
     "IDENTITY_ENDPOINT": "http://127.0.0.1:4000/token",
     "HTTPS_PROXY": "http://127.0.0.1:4001",

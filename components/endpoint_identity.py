@@ -1,0 +1,67 @@
+"""The identity that the deployments of an endpoint work under, where the stack makes it."""
+
+import pulumi
+from pulumi_azure_native import managedidentity
+
+from components.workspace import ACR_PULL, STORAGE_BLOB_DATA_CONTRIBUTOR, MLWorkspace
+from dynamic.roles import RolesEffective
+
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+STORAGE_BLOB_DATA_READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+AZUREML_METRICS_WRITER = "635dd51f-9968-44d3-b7fb-6d9a6bd613ae"
+
+
+class EndpointIdentity(pulumi.ComponentResource):
+    """A user-assigned identity with the roles that Azure gives an identity of its own, and the wait for them.
+
+    Deployments fetch their model and their image with it, so they depend on `effective`; the endpoint itself does not,
+    and is made meanwhile. With `collects` a data collector may write, too. `id` is the identity's ARM id.
+
+    ```python
+    identity = EndpointIdentity("tumor-online-identity", identity_name="id-tumor-online", workspace=workspace)
+    ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        identity_name: str,
+        workspace: MLWorkspace,
+        collects: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("azureml-endpoints:index:EndpointIdentity", name, None, opts)
+        identity = managedidentity.UserAssignedIdentity(
+            f"{name}-user",
+            resource_name_=identity_name,
+            resource_group_name=workspace.resource_group_name,
+            location=workspace.location,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        roles = {
+            f"{name}-{suffix}": workspace.assign_role(f"{name}-{suffix}", scope, role, identity, parent=self)
+            for suffix, (scope, role) in _needs(workspace, collects).items()
+        }
+        assignments = [{"id": role.id, "createdOn": role.created_on} for role in roles.values()]
+        inputs = {"assignments": assignments, "seconds": workspace.role_assignment_seconds}
+        self.effective = RolesEffective(f"{name}-effective", inputs=inputs, opts=pulumi.ResourceOptions(parent=self))
+        self.id = identity.id
+        self.register_outputs({"id": self.id})
+
+
+def _needs(workspace: MLWorkspace, collects: bool) -> dict[str, tuple[pulumi.Input[str], str]]:
+    """The scopes and roles, by what they are for.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/concept-endpoints-online-auth. That the system's own
+    identity also gets the right to write metrics is seen in the service.
+    """
+    needs: dict[str, tuple[pulumi.Input[str], str]] = {
+        "blobs": (workspace.storage_id, STORAGE_BLOB_DATA_READER),
+        "metrics": (workspace.id, AZUREML_METRICS_WRITER),
+    }
+    if workspace.registry_id:
+        needs["images"] = (workspace.registry_id, ACR_PULL)
+    if collects:
+        needs["collected"] = (workspace.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)
+    return needs

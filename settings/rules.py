@@ -1,0 +1,297 @@
+"""The rules that take more than one value to check: Azure's, and those of files that must be there."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.alias_generators import to_camel
+
+from settings.models import (
+    CodeSettings,
+    DeploymentSettings,
+    EnvironmentSettings,
+    ModelSettings,
+    OnlineEndpointSettings,
+    Settings,
+    SettingsModel,
+)
+from settings.serving_rules import identity_findings, serving_findings
+from settings.shapes import key_path as _path
+from settings.target_rules import cluster_findings, kubernetes_target_findings, managed_target_findings
+
+# Rules of Azure ML: reference-yaml-endpoint-online, how-to-manage-quotas, and azure-ai-ml's own validation.
+ENDPOINT_NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
+DEPLOYMENT_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+CLUSTER_NAME = re.compile(r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9-]{2,23}")
+WORKSPACE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}")
+WORKSPACE_ID = re.compile(
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+",
+    re.IGNORECASE,
+)
+RESOURCE_GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
+NAME_SUFFIX = re.compile(r"[a-z0-9]{1,12}")
+REFERENCE = re.compile(
+    r"azureml:[^:@/]+(:[^:@/]+|@latest)|azureml://registries/[^/]+/\w+/[^/]+/(versions/[^/]+|labels/latest)"
+)
+MAX_NAME = 32
+MAX_DEPLOYMENTS = 20
+# A deployment is called `<name>-<8 hex digits>` in Azure.
+REVISION_LENGTH = 9
+
+Findings = Iterator[str]
+
+
+class Rules:
+    """The rules that take more than one value to check; each yields its findings."""
+
+    def __init__(self, settings: Settings, raw: Mapping[str, Any], root: Path, derived_suffix: bool) -> None:
+        self.settings, self.raw, self.root, self.derived_suffix = settings, raw, root, derived_suffix
+
+    def findings(self) -> list[str]:
+        return [*self.stack(), *self.clusters(), *self.endpoint_names(), *self.online(), *self.batch()]
+
+    def names(self, *path: str) -> list[str]:
+        """The names below a key as the user wrote them, also of entries that are not sound themselves."""
+        value: Any = self.raw
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return list(value) if isinstance(value, Mapping) else []
+
+    def stack(self) -> Findings:
+        settings, workspace = self.settings, self.settings.workspace
+        if (workspace.name is None) == (workspace.existing is None):
+            yield 'workspace: give either "name" (a new workspace) or "existing" (the ARM id of one that is there).'
+        if workspace.name is not None:
+            yield from _named("workspace.name", workspace.name, WORKSPACE_NAME, "3 to 33 letters, digits, - and _")
+        if workspace.existing is not None and not WORKSPACE_ID.fullmatch(workspace.existing):
+            yield (
+                f'workspace.existing: "{workspace.existing}" is not the ARM id of a workspace; it has the form '
+                "/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>."
+            )
+        if workspace.existing is not None and settings.resource_group:
+            yield "resourceGroup: an existing workspace brings its resource group; remove one of the two."
+        if workspace.existing is None and not settings.location:
+            yield "azure-native:location: is missing; set it: pulumi config set azure-native:location eastus."
+        if settings.resource_group:
+            rule = "up to 90 letters, digits, . - _ ( ) and no dot at the end"
+            yield from _named("resourceGroup", settings.resource_group, RESOURCE_GROUP_NAME, rule)
+        yield from self.suffix()
+
+    def suffix(self) -> Findings:
+        if "nameSuffix" not in self.raw:
+            yield (
+                "nameSuffix: cannot be derived, because no subscription is configured; set the subscription (pulumi "
+                "config set azure-native:subscriptionId <id>, or ARM_SUBSCRIPTION_ID) or a nameSuffix."
+            )
+        elif self.settings.name_suffix:
+            rule = "up to 12 lower-case letters and digits"
+            yield from _named("nameSuffix", self.settings.name_suffix, NAME_SUFFIX, rule)
+
+    def in_azure(self, path: str, name: str, pattern: re.Pattern[str], rule: str, shortest: int = 1) -> Findings:
+        """Findings on the name that an endpoint or a cluster gets in Azure."""
+        suffix = self.settings.name_suffix
+        origin = f' Its end "-{suffix}" is derived; set nameSuffix to one of your own, or to "" for none.'
+        for finding in _named(path, self.settings.azure_name(name), pattern, rule, shortest):
+            yield finding + (origin if suffix and self.derived_suffix else "")
+
+    def clusters(self) -> Findings:
+        for name, cluster in self.settings.compute_clusters.items():
+            path, rule = _path("computeClusters", name), "3 to 24 letters, digits and hyphens, not -<digits> at the end"
+            yield from self.in_azure(path, name, CLUSTER_NAME, rule)
+            if cluster.min_instances > cluster.max_instances:
+                yield (
+                    f"{path}.minInstances: {cluster.min_instances} is more than maxInstances "
+                    f"({cluster.max_instances}); lower the one or raise the other."
+                )
+        for name, cluster in self.settings.kubernetes_clusters.items():
+            path = _path("kubernetesClusters", name)
+            yield from self.in_azure(path, name, CLUSTER_NAME, "3 to 24 letters, digits and hyphens, a letter first")
+            yield from cluster_findings(path, cluster)
+            if name in self.names("computeClusters"):
+                yield f"{path}: is the name of one of computeClusters too; a workspace has each name once: rename one."
+
+    def endpoint_names(self) -> Findings:
+        kinds = {"onlineEndpoints": self.names("onlineEndpoints"), "batchEndpoints": self.names("batchEndpoints")}
+        rule = f"3 to {MAX_NAME} letters, digits and hyphens, a letter first"
+        for kind, names in kinds.items():
+            for name in names:
+                yield from self.in_azure(_path(kind, name), name, ENDPOINT_NAME, rule, 3)
+        for name in sorted({*kinds["onlineEndpoints"]} & {*kinds["batchEndpoints"]}):
+            yield (
+                f"batchEndpoints.{name}: is the name of an online endpoint too; endpoint names are unique in a region, "
+                "online and batch together: rename one."
+            )
+
+    def online(self) -> Findings:
+        for name, endpoint in self.settings.online_endpoints.items():
+            path = _path("onlineEndpoints", name)
+            yield from identity_findings(path, endpoint)
+            yield from self.target(path, name, endpoint)
+            yield from self.deployments(path, endpoint.deployments)
+            for deployment, settings in endpoint.deployments.items():
+                yield from serving_findings(_path(path, "deployments", deployment), settings, self.root)
+            yield from traffic_findings(path, endpoint, self.names("onlineEndpoints", name, "deployments"))
+
+    def target(self, path: str, name: str, endpoint: OnlineEndpointSettings) -> Findings:
+        """Findings on where the deployments of an online endpoint run."""
+        if endpoint.kubernetes is not None:
+            yield from self.compute(_path(path, "kubernetes"), endpoint.kubernetes, "kubernetesClusters")
+            clusters = self.settings.kubernetes_clusters
+            yield from kubernetes_target_findings(path, endpoint, self.settings.azure_name(name), clusters)
+        elif "kubernetes" not in self.names("onlineEndpoints", name):
+            yield from managed_target_findings(path, endpoint)
+
+    def batch(self) -> Findings:
+        for name, endpoint in self.settings.batch_endpoints.items():
+            path, known = _path("batchEndpoints", name), self.names("batchEndpoints", name, "deployments")
+            if not known:
+                yield (
+                    f"{path}.deployments: is empty, and Azure does not delete a default deployment while its endpoint "
+                    f"stays; give at least one deployment, or remove {path}."
+                )
+                continue
+            yield from self.deployments(path, endpoint.deployments)
+            for deployment, settings in endpoint.deployments.items():
+                yield from self.compute(_path(path, "deployments", deployment, "compute"), settings.compute)
+            if endpoint.default_deployment is None and len(known) > 1:
+                yield f"{path}.defaultDeployment: is missing; name one of {', '.join(known)}."
+            if endpoint.default_deployment is not None and endpoint.default_deployment not in known:
+                yield f"{path}.defaultDeployment: " + _unknown("deployment", endpoint.default_deployment, known)
+
+    def compute(self, path: str, name: str, clusters: str = "computeClusters") -> Findings:
+        # A cluster that is in an existing workspace already is named like every registered thing: azureml:<name>.
+        known = self.names(clusters)
+        if name not in known and not re.fullmatch(r"azureml:[a-zA-Z0-9-]+", name):
+            yield f"{path}: " + _unknown(f"cluster of {clusters}", name, known)
+
+    def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings]) -> Findings:
+        if len(deployments) > MAX_DEPLOYMENTS:
+            yield f"{path}.deployments: {len(deployments)} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint."
+        for name, deployment in deployments.items():
+            own, longest = _path(path, "deployments", name), MAX_NAME - REVISION_LENGTH
+            rule = (
+                f"3 to {longest} lower-case letters, digits and hyphens, a letter first (Azure's 32 less the revision)"
+            )
+            yield from _named(own, name, DEPLOYMENT_NAME, rule, 3, longest)
+            yield from self.model(own, deployment)
+            yield from self.code(_path(own, "code"), deployment.code)
+            yield from self.environment(_path(own, "environment"), deployment.environment)
+
+    def model(self, path: str, deployment: DeploymentSettings) -> Findings:
+        model = deployment.model
+        if model.reference is not None:
+            yield from _alone(_path(path, "model"), "reference", model)
+            yield from _referenced(_path(path, "model"), model.reference)
+            if (deployment.code is None) != (deployment.environment is None):
+                yield f'{path}: a registered model takes "code" and "environment", or neither: add or drop one.'
+            return
+        if model.path is None:
+            yield f'{path}.model.path: is missing; give it, or write a registered model as "azureml:<name>:<version>".'
+            return
+        yield from self.exists(_path(path, "model", "path"), model.path)
+        yield from self.scoring(path, model, deployment)
+
+    def scoring(self, path: str, model: ModelSettings, deployment: DeploymentSettings) -> Findings:
+        given = {"code": deployment.code is not None, "environment": deployment.environment is not None}
+        if model.type == "custom_model":
+            for key in (key for key, there in given.items() if not there):
+                yield f"{path}.{key}: is missing; a custom_model needs code and environment, an mlflow_model neither."
+            return
+        for key in (key for key, there in given.items() if there):
+            yield (
+                f"{path}.{key}: an mlflow_model is served without {key}; remove it, or set model.type to custom_model "
+                "to score with a script of your own."
+            )
+        if (self.root / str(model.path)).exists() and not (self.root / str(model.path) / "MLmodel").is_file():
+            yield (
+                f'{path}.model.path: "{model.path}" holds no file MLmodel; name the folder that mlflow saved, or set '
+                "model.type to custom_model."
+            )
+
+    def code(self, path: str, code: CodeSettings | None) -> Findings:
+        if code is None:
+            return
+        missing = list(self.exists(_path(path, "path"), code.path, "folder"))
+        yield from missing
+        if not missing and not (self.root / code.path / code.script).is_file():
+            yield f'{path}.script: there is no file "{code.script}" in "{code.path}"; correct the name.'
+
+    def environment(self, path: str, environment: EnvironmentSettings | None) -> Findings:
+        if environment is None:
+            return
+        if environment.reference is not None:
+            yield from _alone(path, "reference", environment)
+            yield from _referenced(path, environment.reference)
+        elif environment.image is None and environment.build_context is None:
+            yield f'{path}: give "image" (with "condaFile") or "buildContext", or write a registered one as a string.'
+        elif environment.build_context is not None:
+            yield from _alone(path, "buildContext", environment, allowed={"dockerfile", "name"})
+            dockerfile = str(Path(environment.build_context) / environment.dockerfile)
+            yield from self.exists(_path(path, "dockerfile"), dockerfile, "file")
+        else:
+            yield from _alone(path, "image", environment, allowed={"condaFile", "name"})
+            if environment.conda_file is not None:
+                yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
+
+    def exists(
+        self, path: str, value: str, kind: Literal["file", "folder", "file or folder"] = "file or folder"
+    ) -> Findings:
+        target = self.root / value
+        found = {"file": target.is_file(), "folder": target.is_dir(), "file or folder": target.exists()}[kind]
+        if not found:
+            yield f'{path}: there is no {kind} "{value}"; correct the path (it is relative to the project).'
+
+
+def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str]) -> Findings:
+    """Azure's rules for live and mirrored traffic: integers that add up to 0 or 100, one mirror of at most 50 %."""
+    for key, split in (("traffic", endpoint.traffic), ("mirrorTraffic", endpoint.mirror_traffic)):
+        for name in (name for name in split if name not in known):
+            yield f"{path}.{key}: " + _unknown("deployment", name, known)
+    total = sum(endpoint.traffic.values())
+    if total not in (0, 100):
+        shares = ", ".join(f"{name} {share}" for name, share in endpoint.traffic.items())
+        yield f"{path}.traffic: percentages add up to {total} ({shares}); they must add up to 100, or 0 for no traffic."
+    mirrored = {name: share for name, share in endpoint.mirror_traffic.items() if share}
+    if len(mirrored) > 1:
+        yield f"{path}.mirrorTraffic: names {', '.join(mirrored)}; Azure mirrors to one deployment: keep one."
+    for name, share in mirrored.items():
+        if share > 50:
+            yield f"{path}.mirrorTraffic: {name} gets {share} %; Azure mirrors at most 50 %: lower it."
+        if endpoint.traffic.get(name):
+            yield (
+                f"{path}.mirrorTraffic: {name} gets live traffic too ({endpoint.traffic[name]} %); a deployment gets "
+                "the one or the other: set its share in traffic to 0."
+            )
+
+
+def _named(
+    path: str, name: str, pattern: re.Pattern[str], rule: str, shortest: int = 1, longest: int = MAX_NAME
+) -> Findings:
+    bounded = pattern in (ENDPOINT_NAME, DEPLOYMENT_NAME)
+    if not pattern.fullmatch(name) or (bounded and not shortest <= len(name) <= longest):
+        yield f'{path}: "{name}" ({len(name)} characters) is not a name that Azure takes; use {rule}.'
+
+
+def _alone(path: str, key: str, settings: SettingsModel, allowed: Set[str] = frozenset()) -> Findings:
+    """Findings on what was written beside a key that says it all."""
+    given = [to_camel(name) for name in type(settings).model_fields if getattr(settings, name) is not None]
+    written = {to_camel(name) for name in settings.model_fields_set}
+    for other in (other for other in given if other in written - {key, *allowed}):
+        yield f"{path}.{other}: {key} says already what it is; remove one of the two."
+
+
+def _referenced(path: str, reference: str) -> Findings:
+    if not REFERENCE.fullmatch(reference):
+        yield (
+            f'{path}: "{reference}" is no reference; write azureml:<name>:<version>, azureml:<name>@latest, or '
+            "azureml://registries/<registry>/<models or environments>/<name>/versions/<version>."
+        )
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'there is no {what} "{name}"' + (
+        f'; did you mean "{close[0]}"?' if close else f"; there is: {', '.join(known) or 'none'}."
+    )
