@@ -1,6 +1,8 @@
 """WHAT is deployed: one component a file."""
 
-from components import lean
+from components import interrupt, lean
+
+interrupt.end_quietly()
 
 # Before a component imports azure-native: it is what the program spends most of its time on.
 lean.use(

@@ -9,6 +9,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from dynamic.base import Pace
+from dynamic.traffic import TrafficSplitProvider
 
 
 @dataclass
@@ -189,3 +190,12 @@ Refused = Callable[[int, str], HttpResponseError]
 @pytest.fixture
 def refusal() -> Refused:
     return refused
+
+
+@pytest.fixture
+def provider(client: Any, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> TrafficSplitProvider:
+    """The traffic's provider with a client and a pace that a test can look at."""
+    monkeypatch.setattr("dynamic.traffic.Pace", lambda: pace)
+    made = TrafficSplitProvider()
+    monkeypatch.setattr(made, "ml_client", lambda props: client)
+    return made

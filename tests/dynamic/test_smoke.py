@@ -321,14 +321,6 @@ def test_a_caller_who_may_not_have_the_key_is_told_so(client: Any, run: Run, mon
 # As part of a change of traffic --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def provider(client: Any, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> TrafficSplitProvider:
-    monkeypatch.setattr("dynamic.traffic.Pace", lambda: pace)
-    made = TrafficSplitProvider()
-    monkeypatch.setattr(made, "ml_client", lambda props: client)
-    return made
-
-
 def change(request_file: str, **values: Any) -> dict[str, Any]:
     test = {"request": request_file, "status": 200, "json": "[1, 0]", "schema": None, "timeLimit": 20}
     tests = dict.fromkeys((GREEN, "amber-1", "blue-1"), test)

@@ -372,14 +372,6 @@ def test_what_is_live_but_not_known_yet_counts_as_not_serving() -> None:
     assert "correct its model" in failure.reason
 
 
-@pytest.fixture
-def provider(client: Any, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> TrafficSplitProvider:
-    monkeypatch.setattr("dynamic.traffic.Pace", lambda: pace)
-    made = TrafficSplitProvider()
-    monkeypatch.setattr(made, "ml_client", lambda props: client)
-    return made
-
-
 def inputs_of(traffic: dict[str, float], **values: Any) -> dict[str, Any]:
     return {"endpointName": "e", "provisioningStates": {}, "traffic": traffic, **values}
 

@@ -159,6 +159,7 @@ def a_model_that_does_not_start_fails_the_up_with_its_last_lines_and_leaves_the_
     failed = clone.make("up")
     assert failed.code != 0
     assert "FileNotFoundError" in failed.out, "the last lines of its log say why"
+    assert "KeyboardInterrupt" not in failed.out, "nothing stands beside it that says less"
     assert str(present) in failed.out
     assert "raise `attempt` of green" in failed.out, "the error names the way out"
     assert live_traffic(clone) == before

@@ -10,11 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
-from localazure.serving import EnvironmentSpec
+from localazure.processes import HOME_MARK
+from localazure.serving import EnvironmentSpec, Serving
+from localazure.serving.envoy import Router
+from localazure.settings import Settings
 
 HOST = "tumor.eastus.inference.ml.azure.com"
 # The same list as an MLflow model's environment is completed to: one build serves every test.
@@ -40,6 +44,37 @@ def environment(cache: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentSpec
     """An environment with the inference server and the small MLflow."""
     monkeypatch.setenv("AZUREML_ENDPOINTS_CACHE", str(cache))
     return EnvironmentSpec("shared", "1", None, {"dependencies": ["python=3.11", "pip", {"pip": REQUIREMENTS}]})
+
+
+@pytest.fixture
+def router(home: Home, tokens: TokenIssuer) -> Iterator[Router]:
+    """An Envoy of the test's own, with the routes of nobody."""
+    made = Router(home, tokens.jwks(), tokens.issuer)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def serving(home: Home, tokens: TokenIssuer, environment: EnvironmentSpec) -> Iterator[Serving]:
+    """Serving with its Envoy, two instances a deployment at most; nothing of it may be left."""
+    made = Serving(Settings(max_instances_per_deployment=2), home, jwks=tokens.jwks(), issuer=tokens.issuer)
+    made.start()
+    yield made
+    made.stop()
+    assert not processes(home), "nothing may be left"
+
+
+def processes(home: Home) -> list[psutil.Process]:
+    """Every process that carries this home's mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(HOME_MARK) == home.id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 @dataclass

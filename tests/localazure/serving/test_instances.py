@@ -13,28 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.serving import DeploymentSpec, EnvironmentSpec, Probe, Probes, Serving, ServingError
-from localazure.settings import Settings
 
-from .conftest import client, until
-from .test_service import custom, load, pids, processes, route
+from .conftest import client, processes, until
+from .test_service import custom, load, pids, route
 
 # Gives up after half a second at the least, and on nothing but an instance that says nothing at all.
 IMPATIENT = Probe(initial_delay=0.1, period=0.2, timeout=1, failure_threshold=3)
 NEVER = Probe(failure_threshold=1_000_000)
 # Without it the impatient would not wait for Python to start.
 STARTUP = Probe()
-
-
-@pytest.fixture
-def serving(home: Home, tokens: TokenIssuer, environment: EnvironmentSpec) -> Iterator[Serving]:
-    made = Serving(Settings(max_instances_per_deployment=2), home, jwks=tokens.jwks(), issuer=tokens.issuer)
-    made.start()
-    yield made
-    made.stop()
-    assert not processes(home), "nothing may be left"
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from localazure.gateway.tokens import TokenIssuer
-from localazure.home import Home
 from localazure.serving import EndpointRoute
 from localazure.serving.counters import Reading, Running, Statistics, Tally, Usage, usages
 from localazure.serving.envoy import Router
@@ -42,14 +40,6 @@ class Clock:
 
 
 # The router ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def router(home: Home, tokens: TokenIssuer) -> Iterator[Router]:
-    made = Router(home, tokens.jwks(), tokens.issuer)
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

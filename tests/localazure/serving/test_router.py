@@ -26,14 +26,6 @@ ROUTE = EndpointRoute("tumor", (HOST,), "key", ("k1", "k2"), {"blue": 100}, {}, 
 
 
 @pytest.fixture
-def router(home: Home, tokens: TokenIssuer) -> Iterator[Router]:
-    made = Router(home, tokens.jwks(), tokens.issuer)
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def blue(container: Callable[[str], Container]) -> Container:
     return container("blue")
 

@@ -15,14 +15,11 @@ import pytest
 
 from localazure.errors import ToolMissing
 from localazure.gateway.identity import kept_secret
-from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
-from localazure.processes import HOME_MARK
 from localazure.runtime import Ports, Runtime
 from localazure.serving import DeploymentSpec, EndpointRoute, EnvironmentSpec, Serving, ServingError
-from localazure.settings import Settings
 
-from .conftest import HOST, client, until
+from .conftest import HOST, client, processes, until
 
 SCRIPT = """
 import json, os, time
@@ -65,15 +62,6 @@ MLMODEL = {
 
 
 @pytest.fixture
-def serving(home: Home, tokens: TokenIssuer, environment: EnvironmentSpec) -> Iterator[Serving]:
-    made = Serving(Settings(max_instances_per_deployment=2), home, jwks=tokens.jwks(), issuer=tokens.issuer)
-    made.start()
-    yield made
-    made.stop()
-    assert not processes(home), "nothing may be left"
-
-
-@pytest.fixture
 def spec(tmp_path: Path, environment: EnvironmentSpec) -> DeploymentSpec:
     return custom(tmp_path, environment, "hello")
 
@@ -85,18 +73,6 @@ def custom(folder: Path, environment: EnvironmentSpec, greeting: str, script: st
     (model / "greeting.txt").write_text(greeting)
     (code / "score.py").write_text(script)
     return DeploymentSpec("tumor", "blue", model, code_dir=code, script="score.py", environment=environment)
-
-
-def processes(home: Home) -> list[psutil.Process]:
-    """Every process that carries this home's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(HOME_MARK) == home.id and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
 
 
 def route(*names: str, **traffic: int) -> EndpointRoute:

@@ -15,8 +15,6 @@ import psutil
 import pytest
 
 from bench.load import Load, Rates, Request, Target
-from localazure.gateway.tokens import TokenIssuer
-from localazure.home import Home
 from localazure.serving import EndpointRoute
 from localazure.serving.envoy import Router
 from localazure.serving.envoy_config import Backend
@@ -60,14 +58,6 @@ def instances() -> Iterator[Instances]:
     yield made
     for port in list(made.running):
         made.kill(port)
-
-
-@pytest.fixture
-def router(home: Home, tokens: TokenIssuer) -> Iterator[Router]:
-    made = Router(home, tokens.jwks(), tokens.issuer)
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from localazure.serving import EnvironmentSpec
 from localazure.settings import Settings
 from tests.localazure.providers.conftest import Cloud, FakeFleet, FakeServing, answering
 
-from .conftest import client, until
-from .test_service import load, processes
+from .conftest import client, processes, until
+from .test_service import load
 
 SCRIPT = "def init(): pass\ndef run(raw_data): return {'says': '%s'}\n"
 HOST = "online.eastus.inference.ml.azure.com"
