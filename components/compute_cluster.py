@@ -28,6 +28,9 @@ class ComputeCluster(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("azureml-endpoints:index:ComputeCluster", name, None, opts)
+        # This deletes it, see dynamic/purge.py; made first, so that a cluster whose creation is interrupted has it too.
+        inputs = {**workspace.address, "name": cluster_name}
+        removal = ClusterRemoval(f"{name}-removal", inputs=inputs, opts=workspace.in_workspace(self))
         identity = workspace.cluster_identity
         cluster = ml.Compute(
             f"{name}-cluster",
@@ -38,12 +41,9 @@ class ComputeCluster(pulumi.ComponentResource):
             identity=ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[identity.id]),
             properties=ml.AmlComputeArgs(compute_type="AmlCompute", properties=_machines(settings)),
             # azure-native's DELETE lacks what Azure asks for, and is refused whether or not there is anything left.
-            opts=workspace.in_workspace(self, depends_on=workspace.cluster_roles, retain_on_delete=True),
+            opts=workspace.in_workspace(self, depends_on=[*workspace.cluster_roles, removal], retain_on_delete=True),
         )
         self.id, self.name = cluster.id, cluster_name
-        # This deletes it instead: see dynamic/purge.py.
-        removal = {**workspace.address, "name": cluster_name}
-        ClusterRemoval(f"{name}-removal", inputs=removal, opts=workspace.in_workspace(self, depends_on=[cluster]))
         self.register_outputs({"id": self.id, "name": self.name})
 
 

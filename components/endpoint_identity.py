@@ -60,8 +60,12 @@ def _needs(workspace: MLWorkspace, collects: bool) -> dict[str, tuple[pulumi.Inp
         "blobs": (workspace.storage_id, STORAGE_BLOB_DATA_READER),
         "metrics": (workspace.id, AZUREML_METRICS_WRITER),
     }
-    if workspace.registry_id:
-        needs["images"] = (workspace.registry_id, ACR_PULL)
+    if workspace.registry_id is None:
+        raise pulumi.RunError(
+            f"identity: user needs the role AcrPull on the registry of workspace {workspace.workspace_name}, which "
+            "has none yet; attach one to the workspace, or use identity: system."
+        )
+    needs["images"] = (workspace.registry_id, ACR_PULL)
     if collects:
         needs["collected"] = (workspace.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)
     return needs

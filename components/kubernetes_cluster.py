@@ -35,6 +35,9 @@ class KubernetesCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("azureml-endpoints:index:KubernetesCluster", name, None, opts)
         self._settings, self._workspace = settings, workspace
+        # This detaches it, see dynamic/purge.py; made first, so that one whose attachment is interrupted has it too.
+        inputs = {**workspace.address, "name": cluster_name, "action": "Detach"}
+        removal = ClusterRemoval(f"{name}-removal", inputs=inputs, opts=workspace.in_workspace(self))
         cluster = ml.Compute(
             f"{name}-attached",
             compute_name=cluster_name,
@@ -47,16 +50,13 @@ class KubernetesCluster(pulumi.ComponentResource):
             ),
             opts=workspace.in_workspace(
                 self,
-                depends_on=workspace.cluster_roles,
+                depends_on=[*workspace.cluster_roles, removal],
                 ignore_changes=[] if settings.instance_types else FILLED_IN,
                 # azure-native's DELETE lacks what Azure asks for, and is refused whether or not there is anything left.
                 retain_on_delete=True,
             ),
         )
         self.id, self.name, self.usual_type = cluster.id, cluster_name, settings.usual_type()
-        # This detaches it instead: see dynamic/purge.py.
-        removal = {**workspace.address, "name": cluster_name, "action": "Detach"}
-        ClusterRemoval(f"{name}-removal", inputs=removal, opts=workspace.in_workspace(self, depends_on=[cluster]))
         self.register_outputs({"id": self.id, "name": self.name})
 
     def _identity(self) -> ml.ManagedServiceIdentityArgs | None:

@@ -1,7 +1,7 @@
 """An online endpoint: HTTPS scoring, its deployments, and the traffic between them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,14 @@ class OnlineEndpoint(Endpoint):
     ) -> None:
         super().__init__(name, settings=settings, workspace=workspace, opts=opts)
         self._settings, self._endpoint_name, self._clusters = settings, endpoint_name, kubernetes or {}
+        self._scaled: list[Callable[[pulumi.Resource], Autoscale]] = []
         self._identity = self._make_identity(endpoint_name)
         endpoint = self._make_endpoint(endpoint_name)
         self._bring_up(endpoint, settings.deployments, *([self._identity.effective] if self._identity else []))
-        self._make_traffic(endpoint, _drain(settings) if drain_seconds is None else drain_seconds)
+        traffic = self._make_traffic(endpoint, _drain(settings) if drain_seconds is None else drain_seconds)
+        # Only now: a revision that waits for its traffic is idle, and would be made small before it gets it.
+        for autoscale in self._scaled:
+            autoscale(traffic)
         self.outputs: dict[str, Any] = {
             "name": endpoint_name,
             "scoringUri": endpoint.properties.scoring_uri,
@@ -150,18 +154,24 @@ class OnlineEndpoint(Endpoint):
         self, made: ml.OnlineDeployment, deployment: OnlineDeploymentSettings, named: str, removal: pulumi.Resource
     ) -> None:
         # On Kubernetes the cluster's own router scales, by what the deployment says.
-        if deployment.autoscale and not self._settings.kubernetes:
-            Autoscale(
+        scale = deployment.autoscale
+        if scale is None or self._settings.kubernetes:
+            return
+
+        def autoscale(traffic: pulumi.Resource) -> Autoscale:
+            return Autoscale(
                 f"{self._prefix}-{named}-autoscale",
-                settings=deployment.autoscale,
+                settings=scale,
                 endpoint=self._endpoint,
                 deployment=made,
                 setting_name=f"{self._endpoint_name}-{named}",
                 deployment_name=named,
                 workspace=self._workspace,
-                after=[removal],
+                after=[removal, traffic],
                 opts=pulumi.ResourceOptions(parent=self),
             )
+
+        self._scaled.append(autoscale)
 
     def _runs(self, deployment: OnlineDeploymentSettings) -> dict[str, Any]:
         closed = deployment.egress_public_network_access == "disabled"
@@ -183,8 +193,8 @@ class OnlineEndpoint(Endpoint):
             "smokeTests": self._smoke_tests(),
             "drainSeconds": drain_seconds,
         }
-        # Not deleted with the endpoint: its own deletion lets the last requests come to an end.
-        opts = pulumi.ResourceOptions(parent=self, depends_on=self._made)
+        # Not deleted with the endpoint: its own deletion lets the last requests come to an end, before all is purged.
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[*self._made, *self._workspace.purge])
         return TrafficSplit(f"{self._prefix}-traffic", inputs=inputs, opts=opts)
 
     def _smoke_tests(self) -> dict[str, dict[str, Any]]:

@@ -72,9 +72,11 @@ class MLWorkspace(pulumi.ComponentResource):
             "workspaceName": self.name,
         }
         self.cluster_identity, self.cluster_roles = self._cluster_identity(foundation)
+        self.purge: list[pulumi.Resource] = []
         if foundation.resource:
             inputs = {**self.address, "enabled": settings.purge_on_destroy}
-            WorkspacePurge(f"{name}-purge", inputs=inputs, opts=self._opts(depends_on=[foundation.resource]))
+            opts = self._opts(depends_on=[foundation.resource])
+            self.purge = [WorkspacePurge(f"{name}-purge", inputs=inputs, opts=opts)]
         self.register_outputs({"id": self.id, "name": self.name, "location": self.location})
 
     def in_workspace(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:

@@ -121,7 +121,7 @@ class WorkspacePurgeProvider(RemovalProvider):
 
 
 class ClusterRemovalProvider(RemovalProvider):
-    """Deletes the cluster before azure-native would, or detaches it where `action` says so."""
+    """Deletes the cluster in azure-native's place, or detaches it where `action` says so."""
 
     def delete(self, _id: str, _props: Props) -> None:
         remove_cluster(self.ml_client(_props), _props["name"], _props.get("action") or "Delete")
@@ -150,7 +150,7 @@ class WorkspacePurge(Resource, module="azureml", name="WorkspacePurge"):
 
 
 class ClusterRemoval(Resource, module="azureml", name="ClusterRemoval"):
-    """Removes a cluster when it is destroyed; depends on the cluster, so that it goes first."""
+    """Removes a cluster when it is destroyed; the cluster depends on it, and is left alone by azure-native."""
 
     def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(ClusterRemovalProvider(), name, inputs, opts)

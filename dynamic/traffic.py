@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from dynamic.base import Pace, Props, Refusal, is_unknown
+from dynamic.base import Pace, Props, Refusal, differs, is_unknown
 from dynamic.smoke import smoke_failures
 from dynamic.wait import (
     FINAL_FAILURES,
@@ -228,8 +228,9 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
     """Compares what is wanted with what is live; the live map is the endpoint's, as azure-native refreshed it."""
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        # Also where what is wanted is live already: a run that was killed in between has not drained.
-        changes = _wants_other(_olds, _news)
+        # Also where what is wanted is live already: a run that was killed in between has not drained. And what is
+        # recorded of the drain is what a later change, or the deletion, waits for.
+        changes = _wants_other(_olds, _news) or differs(_olds.get("drainSeconds"), _news.get("drainSeconds"))
         values = [_news.get(key) for key in ("traffic", "mirrorTraffic", "liveTraffic", "liveMirrorTraffic")]
         # What is live is not known while the endpoint itself is about to change; what was wanted last time is.
         if not any(map(is_unknown, values)):

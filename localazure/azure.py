@@ -193,6 +193,7 @@ class LocalAzure:
         self.autoscaler.stop()
         self.meter.stop()
         self._online.stop()
+        self._router.stop()
         self._cloud.operations.stop()
         self._runner.stop()
         self._serving.stop()

@@ -87,12 +87,10 @@ class Decision:
     Attributes:
         count: how many instances there are to be.
         reason: why, for the log.
-        cooldown: how long nothing is scaled by a rule from then on, in seconds; 0 where no rule asked for it.
     """
 
     count: int
     reason: str
-    cooldown: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,14 +139,16 @@ def _share(present: int, percent: int, *, up: bool) -> int:
     return max(1, math.ceil(exact) if up else math.floor(exact))
 
 
-def decide(profile: Json, present: int, observe: Observe, *, cooling: bool = False) -> Decision | None:
+def decide(profile: Json, present: int, observe: Observe, rested: float = math.inf) -> Decision | None:
     """What a profile asks for; None to leave the count as it is.
 
     Args:
         profile: the one in force.
         present: how many instances there are.
         observe: what each trigger sees.
-        cooling: whether the rule that fired last still lets nothing scale. Bounds and defaults do not wait for it.
+        rested: seconds since the count was last changed. A rule waits for its own cooldown (`scaleAction.cooldown`:
+            "the amount of time to wait since the last scaling action before this action occurs"); bounds and defaults
+            do not wait.
     """
     least, most, usual = (int(profile["capacity"][name]) for name in ("minimum", "maximum", "default"))
     name = profile["name"]
@@ -157,27 +157,31 @@ def decide(profile: Json, present: int, observe: Observe, *, cooling: bool = Fal
     rules = [_Ruled(rule, observe(rule["metricTrigger"])) for rule in profile["rules"]]
     out, back = (list(_of(rules, direction)) for direction in ("Increase", "Decrease"))
     if firing := [each for each in out if each.fires]:
-        # The highest count that any of them asks for.
-        rule = max(firing, key=lambda each: each.count(present))
+        # The highest count that any of them asks for that has waited; while one fires, nothing is scaled in.
+        rule = max(firing, key=lambda each: (rested >= each.cooldown, each.count(present)))
         count = min(rule.count(present), most)
-        return None if cooling or count <= present else Decision(count, str(rule), rule.cooldown)
+        return None if rested < rule.cooldown or count <= present else Decision(count, str(rule))
     if missing := [each.rule["metricTrigger"]["metricName"] for each in rules if each.seen is None]:
         reason = f"nothing is measured of {missing[0]}, and profile {name} has {usual} then"
         return Decision(usual, reason) if present < usual else None
-    return None if cooling else _scaled_in(out, back, present, least)
+    return _scaled_in(out, back, present, least, rested)
 
 
 def _of(rules: Sequence[_Ruled], direction: str) -> Iterator[_Ruled]:
     return (each for each in rules if each.rule["scaleAction"]["direction"] == direction)
 
 
-def _scaled_in(out: Sequence[_Ruled], back: Sequence[_Ruled], present: int, least: int) -> Decision | None:
+def _scaled_in(
+    out: Sequence[_Ruled], back: Sequence[_Ruled], present: int, least: int, rested: float
+) -> Decision | None:
     """Fewer instances, where every rule agrees and none would ask for them back at once."""
     if not back or not all(each.fires for each in back):
         return None
     rule = max(back, key=lambda each: each.count(present))
+    if rested < rule.cooldown:
+        return None
     for count in range(max(rule.count(present), least, 1), present):
         # Less of a step than was asked for, rather than one that is taken back.
         if not any(each.fires_with(count, present) for each in out):
-            return Decision(count, str(rule), rule.cooldown)
+            return Decision(count, str(rule))
     return None

@@ -97,8 +97,9 @@ class Rules:
             yield finding + (origin if suffix and self.derived_suffix else "")
 
     def clusters(self) -> Findings:
+        rule = "3 to 24 letters, digits and hyphens, a letter first, not -<digits> at the end"
         for name, cluster in self.settings.compute_clusters.items():
-            path, rule = _path("computeClusters", name), "3 to 24 letters, digits and hyphens, not -<digits> at the end"
+            path = _path("computeClusters", name)
             yield from self.in_azure(path, name, CLUSTER_NAME, rule)
             if cluster.min_instances > cluster.max_instances:
                 yield (
@@ -107,7 +108,7 @@ class Rules:
                 )
         for name, cluster in self.settings.kubernetes_clusters.items():
             path = _path("kubernetesClusters", name)
-            yield from self.in_azure(path, name, CLUSTER_NAME, "3 to 24 letters, digits and hyphens, a letter first")
+            yield from self.in_azure(path, name, CLUSTER_NAME, rule)
             yield from cluster_findings(path, cluster)
             if name in self.names("computeClusters"):
                 yield f"{path}: is the name of one of computeClusters too; a workspace has each name once: rename one."

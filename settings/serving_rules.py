@@ -44,6 +44,7 @@ def identity_findings(path: str, endpoint: OnlineEndpointSettings) -> Findings:
 def serving_findings(path: str, deployment: OnlineDeploymentSettings, root: Path) -> Findings:
     """What is wrong with how a deployment is run, watched and tested; files are relative to `root`."""
     yield from _container(path, deployment)
+    yield from _probes(path, deployment)
     if deployment.data_collector:
         yield from _collector(key_path(path, "dataCollector"), deployment.data_collector)
     if deployment.smoke_test:
@@ -67,6 +68,15 @@ def _container(path: str, deployment: OnlineDeploymentSettings) -> Findings:
             "package indexes, which the deployment would not reach; set it to enabled, or set model.type to "
             "custom_model, with code and an environment of your own."
         )
+
+
+def _probes(path: str, deployment: OnlineDeploymentSettings) -> Findings:
+    for key, probe in (("livenessProbe", deployment.liveness_probe), ("startupProbe", deployment.startup_probe)):
+        if probe is not None and probe.success_threshold != 1:
+            yield (
+                f"{path}.{key}.successThreshold: is {probe.success_threshold}; only a readinessProbe can want more "
+                "than 1: remove it."
+            )
 
 
 def _is_served_by_azure(model: ModelSettings) -> bool:

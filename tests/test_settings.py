@@ -192,6 +192,11 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         (((*BLUE, "livenessProbe"), {"initialDelay": 0}), "initialDelay: input should be greater than or equal to 1"),
         (((*BLUE, "startupProbe"), {"periods": 5}), 'startupProbe.periods: is not a known key; did you mean "period"?'),
         (((*BLUE, "requestSettings"), {"requestTimeoutMs": 180_001}), "requestTimeoutMs: 180001 is more than 180000"),
+        (
+            ((*BLUE, "startupProbe"), {"successThreshold": 2}),
+            "startupProbe.successThreshold: is 2; only a readinessProbe",
+        ),
+        (((*BLUE, "livenessProbe"), {"successThreshold": 2}), "livenessProbe.successThreshold: is 2; only a readiness"),
         (((*GREEN_PATH, "modelMountPath"), "models"), 'modelMountPath: "models" is not a folder in a container'),
         (((*GREEN_PATH, "modelMountPath"), "/"), 'modelMountPath: "/" is not a folder in a container'),
         (((*GREEN_PATH, "modelMountPath"), "/a/../b"), 'modelMountPath: "/a/../b" is not a folder in a container'),

@@ -55,7 +55,7 @@ def identity_route(
     Source: "How to use managed identities for App Service and Azure Functions", REST endpoint reference.
     """
 
-    async def token(request: Request) -> Response:
+    def token(request: Request) -> Response:
         if not holds(request, secret):
             return _refusal(
                 401, "Unauthorized", "The X-IDENTITY-HEADER is not this Local Azure's: evaluate `env` again."

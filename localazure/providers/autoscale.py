@@ -163,6 +163,7 @@ class Autoscale:
 
 
 _STATISTICS = ("Average", "Min", "Max", "Sum", "Count")
+_LARGEST = 1e300  # ours: what JSON can hold beyond it, arithmetic cannot
 _AGGREGATIONS = ("Average", "Minimum", "Maximum", "Total", "Count", "Last")
 _OPERATORS = (
     "Equals",
@@ -194,6 +195,8 @@ def _number(sent: Mapping[str, Any], name: str, where: str) -> float:
     value = sent.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(f"'{where}.{name}' must be a number.")
+    if abs(value) > _LARGEST:
+        raise _bad(f"'{where}.{name}' must be a number of at most {_LARGEST:g}.")
     return value
 
 

@@ -55,7 +55,15 @@ class Autoscaler:
         """Looks at every setting once."""
         for setting in self._cloud.store.of_type(TYPE):
             if setting.properties.get("enabled"):
-                self._look(setting, self._clock())
+                self._look_safely(setting, self._clock())
+
+    def _look_safely(self, setting: Resource, now: datetime) -> None:
+        try:
+            self._look(setting, now)
+        except Exception:
+            # It must not keep the settings after it from being looked at.
+            log.exception("autoscale setting %s failed", setting.name)
+            self._note(setting, tried=_later(now), refused=True)
 
     def _look(self, setting: Resource, now: datetime) -> None:
         deployment = self._cloud.store.get(setting.properties["targetResourceUri"])
@@ -65,8 +73,8 @@ class Autoscaler:
         present = deployment.document["sku"]["capacity"]
         if profile is None:
             return
-        cooling = now < _moment(setting.hidden.get("cooling"))
-        decision = decide(profile, present, lambda trigger: self._observe(trigger, present, now), cooling=cooling)
+        rested = (now - _moment(setting.hidden.get("scaled"))).total_seconds()
+        decision = decide(profile, present, lambda trigger: self._observe(trigger, present, now), rested)
         if decision is not None and decision.count != present:
             self._carry_out(setting, deployment, decision, now)
 
@@ -85,8 +93,7 @@ class Autoscaler:
                 if self._cloud.store.get(setting.id) != setting or self._cloud.store.get(deployment.id) != deployment:
                     return
                 self._scale(deployment.id, decision.count)
-                until = {"cooling": _later(now, decision.cooldown)} if decision.cooldown else {}
-                self._note(setting, tried=_later(now), refused=False, **until)
+                self._note(setting, tried=_later(now), refused=False, scaled=_later(now))
         except ArmError as error:
             self._note(setting, tried=_later(now), refused=True)
             log.warning("%s is not scaled by %s: %s", deployment.id, setting.name, error.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,9 +118,11 @@ class Tally:
         self._last = Statistics()
         self._lock = threading.Lock()
 
-    def take(self, found: Statistics) -> Statistics:
-        """The totals, from what Envoy says now; nothing is what it says while it is down."""
+    def take(self, ask: Callable[[], Statistics]) -> Statistics:
+        """The totals, from what Envoy says when asked; nothing is what it says while it is down."""
         with self._lock:
+            # Asked in here: an older answer that comes after a newer one would look like a new beginning.
+            found = ask()
             if found.counters:
                 self._carry(found)
                 self._last = found

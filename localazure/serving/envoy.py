@@ -231,7 +231,7 @@ class Router:
 
     def statistics(self) -> Statistics:
         """What has been counted of deployments and connections since this router was made, for their metrics."""
-        return self._tally.take(self._counted())
+        return self._tally.take(self._counted)
 
     def _counted(self) -> Statistics:
         wanted = quote(counters.WANTED, safe="")

@@ -19,8 +19,9 @@ from localazure.serving.model import Probes, ServingError
 from localazure.serving.probes import Prober
 from localazure.settings import Settings
 
-# Azure's longest request timeout is 180 s: nobody waits for a later answer, and a worker must not be held by it.
-SCORING_TIMEOUT_MS = 181_000
+# The longest request timeout, on a Kubernetes cluster, is 300 s: nobody waits for a later answer, and a worker must not
+# be held by it.
+SCORING_TIMEOUT_MS = 301_000
 # The timeout of azureml_inference_server_http's own start script.
 WORKER_TIMEOUT_SECONDS = "300"
 LONGEST_PAUSE = 60.0
@@ -116,14 +117,16 @@ class Instance:
         if self._prober is not None:
             self._prober.end()
         port = self.port
-        self._prober = Prober(port, self.probes, lambda: _listens(process, port))
+        self._prober = Prober(port, self.probes, lambda: _listens(process, port), again=self.restarts > 0)
         self._prober.start()
 
     def follow(self, probes: Probes) -> None:
         """Be asked by other probes from now on; the process is not touched."""
-        self.probes = probes
-        if self._prober is not None:
-            self._prober.follow(probes)
+        # Not while the monitor is starting the process again: its prober would keep the former ones.
+        with self._lock:
+            self.probes = probes
+            if self._prober is not None:
+                self._prober.follow(probes)
 
     def stop(self, grace: float) -> None:
         """End the process for good: it finishes the requests it is working on, for `grace` seconds at most."""

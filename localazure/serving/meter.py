@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from localazure.periodic import Periodic
@@ -36,6 +37,9 @@ class Meter:
     def stop(self) -> None:
         """Ends, with everything on disk that is known."""
         self._thread.stop()
+        # What came since the last look: the router counts from zero when it is started again.
+        with suppress(Exception):
+            self.sample()
         self._history.close()
 
     def sample(self) -> None:

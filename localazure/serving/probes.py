@@ -51,8 +51,13 @@ class Prober:
     that one which is quickly ready is quickly used. Failures before its first success count by the clock alone.
     """
 
-    def __init__(self, port: int, probes: Probes, is_ours: Callable[[], bool]) -> None:
-        """`is_ours` says whether it is the instance that listens on the port; asked once, when something answers."""
+    def __init__(self, port: int, probes: Probes, is_ours: Callable[[], bool], *, again: bool = False) -> None:
+        """`is_ours` says whether it is the instance that listens on the port; asked once, when something answers.
+
+        `again` is for a process that is started in place of one that has died: a deployment waits for its first
+        instances by the readiness probe, but nobody ends a container for that.
+        """
+        self._again = again
         self._port = port
         self._probes = probes
         self._is_ours = is_ours
@@ -108,7 +113,7 @@ class Prober:
         probes = self._probes
         if probes.startup is not None:
             return "startupProbe", probes.startup.patience
-        if probes.liveness.patience < probes.readiness.patience:
+        if self._again or probes.liveness.patience < probes.readiness.patience:
             return "livenessProbe", probes.liveness.patience
         return "readinessProbe", probes.readiness.patience
 

@@ -64,6 +64,7 @@ def test_the_setting_goes_before_its_deployment_and_nothing_waits_for_it(run: An
     (registered,) = world.of_type(":AutoscaleSetting")
     blue = blue_of(world)
     assert {blue.name, f"{blue.name}-removal"} <= registered.dependencies, "deleted before both of them"
+    assert "tumor-online-traffic" in registered.dependencies, "an idle revision would be made small before its traffic"
     assert registered.deleted_with == "", "Azure does not delete it with the endpoint"
     assert not [each.name for each in world.registered if registered.name in each.dependencies]
     assert registered.inputs["autoscaleSettingName"] == f"tumor-online-{blue.inputs['deploymentName']}"

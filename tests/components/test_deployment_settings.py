@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.batch_endpoint import BatchEndpoint
@@ -279,15 +280,14 @@ def test_without_a_word_azure_makes_the_identity(run: Any, project: Path) -> Non
     assert world["tumor-online-endpoint"].inputs["identity"] == {"type": "SystemAssigned"}
 
 
-def test_a_workspace_without_a_registry_asks_for_no_role_on_one(run: Any, project: Path) -> None:
+def test_a_workspace_without_a_registry_cannot_have_an_identity_of_the_stacks(run: Any, project: Path) -> None:
     def change(values: dict[str, Any]) -> None:
         base = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/old/providers"
         values["workspace"] = {"existing": f"{base}/Microsoft.MachineLearningServices/workspaces/aml-old"}
         values["onlineEndpoints"]["tumor-online"]["identity"] = "user"
 
-    names = run(lambda: whole(parse(raw(change))) and None).names()
-    assert "tumor-online-identity-images" not in names
-    assert "tumor-online-identity-blobs" in names
+    with pytest.raises(pulumi.RunError, match="registry of workspace aml-old, which has none yet"):
+        run(lambda: whole(parse(raw(change))) and None)
 
 
 def test_the_traffic_is_not_deleted_with_the_endpoint_so_that_its_requests_come_to_an_end(told: Any) -> None:

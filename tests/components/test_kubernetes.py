@@ -76,7 +76,7 @@ def test_a_cluster_works_under_the_identity_that_is_asked_for(
 def test_a_cluster_is_detached_after_the_endpoints_on_it(run: Any, project: Path) -> None:
     world = stack(run, {}, endpoint())
     assert world["aks-removal"].inputs["action"] == "Detach"
-    assert "aks-attached" in world["aks-removal"].dependencies
+    assert "aks-removal" in world["aks-attached"].dependencies, "one whose attachment is interrupted has it too"
     assert world["aks-attached"].request.retainOnDelete, "azure-native's own DELETE would be refused"
     on_it = world["tumor-aks-endpoint"]
     assert {"aks-attached", "aks-removal"} <= on_it.dependencies, "else it would be detached under the endpoint"

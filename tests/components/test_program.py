@@ -190,7 +190,9 @@ def test_the_vault_is_purged_after_it_and_the_workspace_before_it(world: Any) ->
     assert "workspace-vault-purge" in world["workspace-vault"].dependencies, "deleted before its purge"
     assert "workspace-workspace" in world["workspace-purge"].dependencies, "purged before azure-native deletes it"
     assert world["workspace-purge"].inputs["enabled"] is False
-    assert "aml-cluster-cluster" in world["aml-cluster-removal"].dependencies
+    assert "aml-cluster-removal" in world["aml-cluster-cluster"].dependencies, "one that is interrupted has it too"
+    assert world["aml-cluster-cluster"].request.retainOnDelete, "azure-native's own DELETE would be refused"
+    assert "workspace-purge" in world["tumor-online-traffic"].dependencies, "drained before all is purged"
 
 
 def test_an_existing_workspace_is_used_as_it_is(run: Any, project: Path) -> None:

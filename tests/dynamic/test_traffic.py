@@ -330,7 +330,10 @@ def news(**values: Any) -> dict[str, Any]:
         (news(mirrorTraffic={"green-1": 10.0}, liveMirrorTraffic={"green-1": 10}), True),
         (news(smokeTests={"blue-1": {"request": "r.json"}}, provisioningStates={"blue-1": "Updating"}), False),
         (news(liveTraffic={"blue-1": 100, "green-1": 0}), False),
-        (news(__provider="another pickle", drainSeconds=5), False),
+        (news(__provider="another pickle"), False),
+        # What is recorded is what a later change, or the deletion, waits for.
+        (news(drainSeconds=5), True),
+        (news(drainSeconds=Unknown()), False),
         (news(liveTraffic=Unknown()), False),
         (news(liveMirrorTraffic=Unknown()), False),
         (news(traffic=Unknown()), False),

@@ -239,13 +239,18 @@ _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?")
 
 
+def _digits(number: float) -> str:
+    """A number as one writes it: no exponent, and no zeroes at its end."""
+    return str(number) if isinstance(number, int) else f"{number:.9f}".rstrip("0").rstrip(".")
+
+
 def quantities(sent: dict[str, Any], where: str) -> dict[str, str | None]:
     """Amounts as Kubernetes writes them: `100m` of a processor, `2Gi` of memory. Raises ArmError (400)."""
     found: dict[str, str | None] = {}
     for name in sent:
         # A number is taken for its text: `1` is as good as `"1"`.
         number = isinstance(sent[name], int | float) and not isinstance(sent[name], bool)
-        found[name] = f"{sent[name]:g}" if number else read.text(sent, name, where)
+        found[name] = _digits(sent[name]) if number else read.text(sent, name, where)
         if found[name] is not None and not _QUANTITY.fullmatch(found[name] or ""):
             raise user_error(400, f"'{where}.{name}' is '{found[name]}'; it must be an amount such as 100m, 1 or 2Gi.")
     return found

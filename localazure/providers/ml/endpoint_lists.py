@@ -10,11 +10,11 @@ from localazure.arm.errors import invalid
 from localazure.arm.routes import Answer, Call
 from localazure.arm.store import Resource
 from localazure.providers.common import page
+from localazure.providers.ml.kubernetes import COMPUTE_TYPES
 from localazure.providers.ml.queries import has_pairs
 
 _PAGE = 100
 _ORDERS = ("CreatedAtDesc", "CreatedAtAsc", "UpdatedAtDesc", "UpdatedAtAsc")
-_COMPUTE_TYPES = ("Managed", "Kubernetes", "AzureMLCompute")
 
 
 def endpoints(call: Call, found: Sequence[Resource]) -> Answer:
@@ -24,7 +24,7 @@ def endpoints(call: Call, found: Sequence[Resource]) -> Answer:
         ArmError: 400 for an order or a compute type that there is not.
     """
     query = call.query
-    name, kind = query.get("name"), read.choice(query, "computetype", _COMPUTE_TYPES, None)
+    name, kind = query.get("name"), read.choice(query, "computetype", COMPUTE_TYPES, None)
     chosen = [
         each
         for each in found

@@ -31,6 +31,8 @@ DEPLOYMENTS_PER_CLUSTER = 100
 LONGEST_NAMES = 62
 MOST_INSTANCES = 50
 MANAGED = "Managed"
+# ARM knows a third, which nobody documents and Local Azure does not emulate.
+COMPUTE_TYPES = (MANAGED, KUBERNETES, "AzureMLCompute")
 
 
 # Endpoints --------------------------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def deployment_body(cloud: Cloud, body: Json, resource_id: str) -> Json:
     endpoint = cloud.store.get(ids.parent(resource_id))
     compute_id = endpoint.properties.get("compute") if endpoint else None
     sent = read.mapping(body, "properties", required=True)
-    kind = read.text(sent, "endpointComputeType", "properties")
+    kind = read.choice(sent, "endpointComputeType", COMPUTE_TYPES, None, "properties")
     if kind in (MANAGED, KUBERNETES) and kind != kind_of(compute_id):
         raise user_error(
             400,

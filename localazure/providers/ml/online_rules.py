@@ -29,7 +29,6 @@ MOST_MIRRORED = 50
 LONGEST_MOUNT_PATH = 1024
 # Above what anybody waits for, and below what a clock or a socket takes no more. Azure documents no bound.
 LONGEST_PROBE = 24 * 3600
-COMPUTE_TYPES = ("Managed", "Kubernetes", "AzureMLCompute")
 
 
 def serving_name(deployment_id: str) -> tuple[str, str]:
@@ -239,7 +238,7 @@ def as_of(api_version: str, document: Json) -> Json:
 def deployment(sent: dict[str, Any]) -> dict[str, Any]:
     """The properties of a deployment, managed or on Kubernetes, with every default filled in. Raises ArmError (400)."""
     where = "properties"
-    kind = read.choice(sent, "endpointComputeType", COMPUTE_TYPES, None, where)
+    kind = read.choice(sent, "endpointComputeType", kubernetes.COMPUTE_TYPES, None, where)
     if kind is None:
         raise invalid("'properties.endpointComputeType' is required.", "ValidationError")
     if kind == "AzureMLCompute":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from localazure.providers.ml.endpoints import inference_host
 from localazure.providers.ml.names import DELETING, ONLINE_DEPLOYMENT_TYPE, ONLINE_ENDPOINT_TYPE, is_wanted
 from localazure.serving import EndpointRoute
 
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
 _AUTH: dict[str, Literal["key", "aml_token", "aad_token"]] = {
     "Key": "key",
     "AMLToken": "aml_token",
@@ -37,6 +41,7 @@ class Router:
         self._ready: set[str] = set()
         self._lock = threading.Lock()
         self._again: threading.Timer | None = None
+        self._stopped = False
 
     def stage(self, endpoint_id: str, changes: Mapping[str, Any]) -> None:
         """Puts new `traffic`, `mirrorTraffic` or `keys` in force ahead of the store."""
@@ -76,10 +81,29 @@ class Router:
             self._again.cancel()
             self._again = None
         seconds = permissions.next_scorer_in(self._cloud, endpoint_ids)
-        if seconds is not None:
-            self._again = threading.Timer(seconds, self.push)
-            self._again.daemon = True
-            self._again.start()
+        if seconds is not None and not self._stopped:
+            self._push_in(seconds)
+
+    def _push_in(self, seconds: float) -> None:
+        self._again = threading.Timer(seconds, self._push_later)
+        self._again.daemon = True
+        self._again.start()
+
+    def _push_later(self) -> None:
+        try:
+            self.push()
+        except Exception:
+            log.exception("the routes were not brought to what the roles say; tried again")
+            with self._lock:
+                if not self._stopped:
+                    self._push_in(_RETRY_SECONDS)
+
+    def stop(self) -> None:
+        """Pushes no more by itself."""
+        with self._lock:
+            self._stopped = True
+            if self._again:
+                self._again.cancel()
 
     def _route(self, endpoint: Resource) -> EndpointRoute:
         force = {**endpoint.properties, "keys": endpoint.hidden.get("keys", ())}

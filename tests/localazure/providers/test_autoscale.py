@@ -171,6 +171,7 @@ def test_a_profile_that_azure_refuses_is_refused(shared: Cloud, blue: str, chang
         ({"operator": "Near"}, "operator"),
         ({"operator": None}, "operator"),
         ({"threshold": "high"}, "threshold"),
+        ({"threshold": 10**400}, "threshold"),
         ({"timeGrain": "PT1S"}, "timeGrain"),
         ({"timeWindow": "PT4M"}, "timeWindow"),
         ({"timeWindow": "PT13H"}, "timeWindow"),

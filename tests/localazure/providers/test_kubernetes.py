@@ -258,12 +258,22 @@ def test_what_a_container_asks_for_is_kept(served: Cloud) -> None:
     }
 
 
+@pytest.mark.parametrize(("sent", "kept"), [(2147483648, "2147483648"), (0.00001, "0.00001"), (2.50, "2.5")])
+def test_an_amount_may_be_a_number(served: Cloud, sent: float, kept: str) -> None:
+    path = f"{served.endpoint()}/deployments/green"
+    own = {"containerResourceRequirements": {"containerResourceLimits": {"memory": sent}}}
+    found = served.put(path, deployment_body(served, **own))["properties"]["containerResourceRequirements"]
+    assert found["containerResourceLimits"]["memory"] == kept
+
+
 @pytest.mark.parametrize(
     ("properties", "told"),
     [
         ({"instanceType": "Standard_F4s_v2"}, "which has: small, large"),
         ({"instanceType": "huge"}, "not a size of a virtual machine"),
         ({"endpointComputeType": "Managed", "instanceType": "Standard_F4s_v2"}, "must be the same"),
+        ({"endpointComputeType": "managed", "instanceType": "Standard_F4s_v2"}, "must be the same"),
+        ({"containerResourceRequirements": {"containerResourceLimits": {"cpu": -(10**400)}}}, "must be an amount"),
         ({"requestSettings": {"requestTimeout": "PT301S"}}, "at most 300 seconds"),
         ({"scaleSettings": {"minInstances": 1}}, "scaleType' is required"),
         ({"scaleSettings": {"scaleType": "TargetUtilization", "minInstances": 3}}, "more than maxInstances"),

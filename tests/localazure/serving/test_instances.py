@@ -84,6 +84,7 @@ def test_an_instance_that_stops_answering_gets_no_requests_until_it_answers_agai
     first, second = pids(serving)
     with frozen(first):
         until(lambda: ready(serving) == [False, True])
+        serving.route([route("blue")])  # it returns when requests see what is ready
         with load(serving.port) as answers:
             until(lambda: sum(item["requests"] for item in serving.status()) > 50)
         assert set(answers) == {(200, "hello")}, "nobody waits for the one that is gone"
