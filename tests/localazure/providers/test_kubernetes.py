@@ -261,7 +261,7 @@ def test_what_a_container_asks_for_is_kept(served: Cloud) -> None:
 @pytest.mark.parametrize(("sent", "kept"), [(2147483648, "2147483648"), (0.00001, "0.00001"), (2.50, "2.5")])
 def test_an_amount_may_be_a_number(served: Cloud, sent: float, kept: str) -> None:
     path = f"{served.endpoint()}/deployments/green"
-    own = {"containerResourceRequirements": {"containerResourceLimits": {"memory": sent}}}
+    own: dict[str, Any] = {"containerResourceRequirements": {"containerResourceLimits": {"memory": sent}}}
     found = served.put(path, deployment_body(served, **own))["properties"]["containerResourceRequirements"]
     assert found["containerResourceLimits"]["memory"] == kept
 
