@@ -16,5 +16,6 @@ def end_quietly() -> None:
     The engine interrupts the program when a resource has failed. Python would print where it was just then, above the
     error that the user is to read. Only in the process that Pulumi starts: a test that is interrupted shall say where.
     """
-    if Path(sys.argv[0]).name == HOST:
+    # `sys.argv` is the program's own by now: Pulumi's host has put it there before it ran the program.
+    if HOST in (Path(word).name for word in sys.orig_argv):
         signal.signal(signal.SIGINT, lambda *_: os._exit(ALREADY_TOLD))

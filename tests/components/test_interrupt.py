@@ -9,10 +9,12 @@ import pytest
 from components.interrupt import ALREADY_TOLD, HOST
 
 ROOT = Path(__file__).resolve().parents[2]
-# It waits as the program does while resources are made, and is interrupted meanwhile.
+# It takes its own name from its arguments as Pulumi's host does, waits as the program does while resources are made,
+# and is interrupted meanwhile.
 PROGRAM = """
 import asyncio, os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])
+sys.argv = sys.argv[1:]
 import components.interrupt
 threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 asyncio.new_event_loop().run_until_complete(asyncio.sleep(60))
