@@ -114,8 +114,9 @@ def down(stack: str) -> int:
     recovery.bring_back(ROOT, stack, environment)
     code = pulumi(["destroy", *unattended(environment), "--stack", stack], environment)
     if code == 0 and stack == LOCAL:
+        code = subprocess.call([sys.executable, "-m", "localazure", "stop"], cwd=ROOT)
+        # Last: what an engine was about to start when it ended shows its name only a moment later.
         recovery.end_orphans(environment)
-        return subprocess.call([sys.executable, "-m", "localazure", "stop"], cwd=ROOT)
     return code
 
 

@@ -9,7 +9,8 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What a shell must not hand down: an account of its user.
 FOREIGN_PREFIXES = ("ARM_", "AZURE_", "IDENTITY_", "PULUMI_", "LOCALAZURE_", "MAKE", "MFLAGS")
 PATIENCE = 900
+LEAVES = 30.0  # seconds that what has lost its use may take to end
 ML = """import os
 from azure.ai.ml import MLClient
 from azure.identity import DefaultAzureCredential
@@ -167,6 +169,14 @@ class Clone:
     def processes(self) -> list[psutil.Process]:
         """Every process that belongs to this clone, but the janitor."""
         return processes_of(self.path, self.mark())
+
+
+def still_there(find: Callable[[], Collection[str]]) -> Collection[str]:
+    """What is still found when it has had its time to go."""
+    deadline = time.monotonic() + LEAVES
+    while (found := find()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
 
 
 def copy_of_the_tree(target: Path) -> Clone:

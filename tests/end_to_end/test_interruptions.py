@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
 
 import pytest
 
 from tests.end_to_end import interruption
-from tests.end_to_end.conftest import Clone
+from tests.end_to_end.conftest import Clone, still_there
 from tests.end_to_end.interruption import STRIKES, Observer, Point, Split, Struck, Watch
 
 pytestmark = pytest.mark.end_to_end
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.end_to_end
 SEED = int(os.environ.get("INTERRUPTIONS_SEED", "5"))
 ONLY = {int(number) for number in os.environ.get("INTERRUPTIONS_POINTS", "").split(",") if number}
 POINTS = 25  # for each strike, of which there are four
-LEAVES = 30.0  # seconds that what has lost its use may take to end
 
 # Each edit where the strike can do most. (Of a Local Azure that is gone, azure-ai-ml asks for a minute before it gives
 # up; the provider of the deployments notices at once.)
@@ -70,7 +68,7 @@ def interrupt(clone: Clone, observer: Observer, point: Point, usual: float) -> S
     assert observer.split() == after, f"not what the configuration asks for: {after}"
     assert observer.deployments() == dict.fromkeys(revisions, "Succeeded"), "no revision too few, none too many"
     assert clone.planned() == [], "the next preview finds nothing to do"
-    left = gone(lambda: interruption.leftovers(clone))
+    left = still_there(lambda: interruption.leftovers(clone))
     assert not left, f"left over: {left}"
     return struck
 
@@ -84,14 +82,6 @@ def hold(watch: Watch, before: Split, after: Split, *, spared: bool) -> None:
     assert watch.answered <= {*before, *after}, f"neither {before} nor {after}: {watch.answered}"
     if spared:
         assert watch.unanswered == [], f"of {watch.looks} looks: {watch.unanswered}"
-
-
-def gone(find: Callable[[], Collection[str]]) -> Collection[str]:
-    """What is still found when it has had its time to go."""
-    deadline = time.monotonic() + LEAVES
-    while (found := find()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
 
 
 def test_an_up_goes_on_after_a_strike_at_its_most_delicate_steps(small: Clone, subtests: pytest.Subtests) -> None:
