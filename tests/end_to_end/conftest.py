@@ -171,7 +171,7 @@ class Clone:
         return processes_of(self.path, self.mark())
 
 
-def still_there(find: Callable[[], Collection[str]]) -> Collection[str]:
+def still_there(find: Callable[[], Collection[Any]]) -> Collection[Any]:
     """What is still found when it has had its time to go."""
     deadline = time.monotonic() + LEAVES
     while (found := find()) and time.monotonic() < deadline:

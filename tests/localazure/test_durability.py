@@ -244,7 +244,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_point(real: RealInstallati
         left = [process for process in real.marked() if process.pid != daemon(real.home).pid]
         killed_while_writing(real.home, ledgers, seconds * (0.5 + chance.random()), SEED + number)
         # The mark of a process that is ending cannot be read any more, while it still counts as running.
-        until(lambda: not real.marked() and all(map(gone, left)), "nothing outlives it")
+        until(lambda left=left: not real.marked() and all(map(gone, left)), "nothing outlives it")
         with sqlite3.connect(f"{real.home.database.as_uri()}?mode=ro", uri=True) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         database.close()
