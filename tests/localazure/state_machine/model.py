@@ -124,6 +124,9 @@ def missing(sent: Any, shown: Any, where: str = "") -> list[str]:
         if not isinstance(shown, dict):
             return [where] if sent else []
         return [path for name, value in sent.items() for path in missing(value, shown.get(name), f"{where}.{name}")]
+    if isinstance(sent, list) and isinstance(shown, list) and len(sent) == len(shown):
+        pairs = enumerate(zip(sent, shown, strict=True))
+        return [path for at, (value, seen) in pairs for path in missing(value, seen, f"{where}[{at}]")]
     if isinstance(sent, str) and isinstance(shown, str):
         return [] if sent.lower() == shown.lower() else [f"{where}: {sent!r} is shown as {shown!r}"]
     return [] if sent == shown or sent is None else [f"{where}: {sent!r} is shown as {shown!r}"]
