@@ -159,7 +159,8 @@ def kill_local_azure(clone: Clone, running: psutil.Process) -> bool:
 
 
 def _kill(running: psutil.Process, is_it: Callable[[psutil.Process], bool]) -> bool:
-    for process in running.children(recursive=True):
+    # Typed by hand, the engine is what was started itself.
+    for process in (running, *running.children(recursive=True)):
         with suppress(psutil.Error):
             if is_it(process):
                 process.kill()
