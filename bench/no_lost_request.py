@@ -24,6 +24,7 @@ from bench.clone import Clone
 from bench.load import CONNECTIONS, Load, Rates, Request, Target, capacity
 from localazure.environment import client_environment
 from localazure.home import DEFAULT_NAME, Home
+from localazure.serving.envoy import in_flight
 
 ENDPOINT = "tumor-online"
 REQUESTS = 100_000
@@ -51,8 +52,17 @@ assert before.secondary_key != after.secondary_key
 SMOKE_TEST_THAT_FAILS = {"request": "smoke.json", "json": ["another answer"], "timeLimit": 30}
 
 
-# From an instant to another.
-Span = tuple[float, float]
+@dataclass(frozen=True)
+class Death:
+    """When an instance died, and how many requests were in flight on the others when that began."""
+
+    began: float
+    ended: float
+    elsewhere: int
+
+    def met(self, request: Request) -> bool:
+        """Whether a request was in flight meanwhile."""
+        return 0 < request.sent < self.ended and request.ended > self.began
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,8 @@ class Row:
         seconds: that the change took.
         requests: that began during it, or after it and before the next one.
         lost: those of them that were lost.
-        allowed: how many may be lost: those in flight while an instance that is killed dies.
-        unexcused: those that were lost and were not in flight then.
+        allowed: how many may be lost: those in flight while an instance that is killed dies, less those on another one.
+        unexcused: those that were lost and were not in flight then, and those that are too many.
     """
 
     change: str
@@ -100,7 +110,7 @@ class _Done:
     change: str
     began: float
     ended: float
-    dying: Span | None = None
+    dying: Death | None = None
 
 
 class Walk:
@@ -183,8 +193,7 @@ class Walk:
 
     def _excused(self, request: Request) -> bool:
         """Whether it was in flight while something died."""
-        spans = [done.dying for done in self._done if done.dying]
-        return any(0 < request.sent < ended and request.ended > began for began, ended in spans)
+        return any(done.dying.met(request) for done in self._done if done.dying)
 
     # The changes ------------------------------------------------------------------------------------------------------
 
@@ -281,21 +290,28 @@ class Walk:
         assert not revisions & self._answering(), "the earlier revision answers again, and only that"
         assert {len(each) for each in self._instances()} == {instances}
 
-    def kill(self) -> Span:
+    def kill(self) -> Death:
         """Kills one of two instances; returns when it died."""
-        instances = self._busiest()
-        assert len(instances) == 2
-        master = psutil.Process(instances[0]["pid"])
+        killed, other = self._busiest()
+        master = psutil.Process(killed["pid"])
         processes = [*master.children(recursive=True), master]
         began = time.monotonic()
+        elsewhere = self._in_flight(other["port"])
         for process in processes:
             process.kill()
         # Its parent may take its time to look at it, but nobody is answered any more.
         while not all(_is_dead(each) for each in processes):
             time.sleep(0.0005)
         ended = time.monotonic()
-        self._until_both_are_back(instances[0]["pid"])
-        return began, ended
+        self._until_both_are_back(killed["pid"])
+        return Death(began, ended, elsewhere)
+
+    def _in_flight(self, port: int) -> int:
+        """How many requests the router has passed on to an instance and has no answer to."""
+        bootstrap = json.loads((self._home.envoy / "bootstrap.json").read_text())
+        admin = bootstrap["admin"]["address"]["socket_address"]["port_value"]
+        answer = httpx.get(f"http://127.0.0.1:{admin}/clusters?format=json", trust_env=False).raise_for_status()
+        return in_flight(answer.text, {port})
 
     def _until_both_are_back(self, killed: int) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -348,8 +364,11 @@ class Walk:
         return next(each["instances"] for each in endpoint["deployments"] if each["name"] == name)
 
     def _variables(self) -> dict[str, str]:
-        home = Home.at(self._clone.path / DEFAULT_NAME)
-        return client_environment(home, self._clone.environment)
+        return client_environment(self._home, self._clone.environment)
+
+    @property
+    def _home(self) -> Home:
+        return Home.at(self._clone.path / DEFAULT_NAME)
 
     # What is edited ---------------------------------------------------------------------------------------------------
 
@@ -376,7 +395,7 @@ class Change:
     """A change by its name; `make` returns when something died that may take its requests with it, if anything did."""
 
     name: str
-    make: Callable[[Walk], Span | None]
+    make: Callable[[Walk], Death | None]
 
 
 class Arm:
@@ -441,13 +460,17 @@ def _colour(deployment: str) -> str:
 def _row(done: _Done, requests: list[Request], excused: Callable[[Request], bool]) -> Row:
     seconds = sorted(each.ended - each.began for each in requests) or [0.0]
     span = max((each.ended for each in requests), default=done.ended) - done.began
+    lost = tuple(each for each in requests if each.lost)
+    # What was in flight on another instance had no reason to be lost, but nobody knows which of them these were.
+    allowed = max(0, sum(map(excused, requests)) - (done.dying.elsewhere if done.dying else 0))
+    too_many = [each for each in lost if excused(each)][allowed:]
     return Row(
         change=done.change,
         seconds=done.ended - done.began,
         requests=len(requests),
-        lost=tuple(each for each in requests if each.lost),
-        allowed=sum(map(excused, requests)),
-        unexcused=tuple(each for each in requests if each.lost and not excused(each)),
+        lost=lost,
+        allowed=allowed,
+        unexcused=(*(each for each in lost if not excused(each)), *too_many),
         rate=len(requests) / span if span else 0.0,
         median=seconds[len(seconds) // 2],
         p99=seconds[int(len(seconds) * 0.99)],

@@ -3,20 +3,22 @@
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
+from components.cluster import Cluster
 from components.workspace import MLWorkspace
-from dynamic.purge import ClusterRemoval
 from settings import ComputeClusterSettings
 
 TIERS = {"dedicated": "Dedicated", "low_priority": "LowPriority"}
 
 
-class ComputeCluster(pulumi.ComponentResource):
+class ComputeCluster(Cluster):
     """A compute cluster that scales with its jobs and works under the workspace's cluster identity.
 
     ```python
     cluster = ComputeCluster("aml-cluster", cluster_name="aml-cluster", settings=settings, workspace=workspace)
     ```
     """
+
+    removed_by = "Delete"
 
     def __init__(
         self,
@@ -27,23 +29,12 @@ class ComputeCluster(pulumi.ComponentResource):
         workspace: MLWorkspace,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("azureml-endpoints:index:ComputeCluster", name, None, opts)
-        # This deletes it, see dynamic/purge.py; made first, so that a cluster whose creation is interrupted has it too.
-        inputs = {**workspace.address, "name": cluster_name}
-        removal = ClusterRemoval(f"{name}-removal", inputs=inputs, opts=workspace.in_workspace(self))
-        identity = workspace.cluster_identity
-        cluster = ml.Compute(
-            f"{name}-cluster",
-            compute_name=cluster_name,
-            resource_group_name=workspace.resource_group_name,
-            workspace_name=workspace.name,
-            location=workspace.location,
-            identity=ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[identity.id]),
+        super().__init__(name, cluster_name=cluster_name, workspace=workspace, opts=opts)
+        self._bring_up(
+            "cluster",
+            identity=self._identity_of_clusters(),
             properties=ml.AmlComputeArgs(compute_type="AmlCompute", properties=_machines(settings)),
-            # azure-native's DELETE lacks what Azure asks for, and is refused whether or not there is anything left.
-            opts=workspace.in_workspace(self, depends_on=[*workspace.cluster_roles, removal], retain_on_delete=True),
         )
-        self.id, self.name = cluster.id, cluster_name
         self.register_outputs({"id": self.id, "name": self.name})
 
 

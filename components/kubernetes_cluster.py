@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
+from components.cluster import Cluster
 from components.workspace import MLWorkspace
-from dynamic.purge import ClusterRemoval
 from settings import KubernetesClusterSettings
 from settings.kubernetes import Amounts, InstanceTypeSettings
 
@@ -16,13 +16,15 @@ RESOURCES = {"cpu": "cpu", "memory": "memory", "gpu": "nvidia.com/gpu"}
 FILLED_IN = ["properties.properties.instanceTypes"]
 
 
-class KubernetesCluster(pulumi.ComponentResource):
+class KubernetesCluster(Cluster):
     """An AKS or Arc cluster, attached: what waits for it is gone before it is detached. The cluster itself stays.
 
     ```python
     cluster = KubernetesCluster("aks", cluster_name="aks", settings=settings, workspace=workspace)
     ```
     """
+
+    removed_by = "Detach"
 
     def __init__(
         self,
@@ -33,39 +35,24 @@ class KubernetesCluster(pulumi.ComponentResource):
         workspace: MLWorkspace,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("azureml-endpoints:index:KubernetesCluster", name, None, opts)
-        self._settings, self._workspace = settings, workspace
-        # This detaches it, see dynamic/purge.py; made first, so that one whose attachment is interrupted has it too.
-        inputs = {**workspace.address, "name": cluster_name, "action": "Detach"}
-        removal = ClusterRemoval(f"{name}-removal", inputs=inputs, opts=workspace.in_workspace(self))
-        cluster = ml.Compute(
-            f"{name}-attached",
-            compute_name=cluster_name,
-            resource_group_name=workspace.resource_group_name,
-            workspace_name=workspace.name,
-            location=workspace.location,
-            identity=self._identity(),
+        super().__init__(name, cluster_name=cluster_name, workspace=workspace, opts=opts)
+        self.usual_type = settings.usual_type()
+        self._bring_up(
+            "attached",
+            identity=self._identity(settings),
             properties=ml.KubernetesArgs(
                 compute_type="Kubernetes", resource_id=settings.cluster, properties=_offers(settings)
             ),
-            opts=workspace.in_workspace(
-                self,
-                depends_on=[*workspace.cluster_roles, removal],
-                ignore_changes=[] if settings.instance_types else FILLED_IN,
-                # azure-native's DELETE lacks what Azure asks for, and is refused whether or not there is anything left.
-                retain_on_delete=True,
-            ),
+            ignore_changes=[] if settings.instance_types else FILLED_IN,
         )
-        self.id, self.name, self.usual_type = cluster.id, cluster_name, settings.usual_type()
         self.register_outputs({"id": self.id, "name": self.name})
 
-    def _identity(self) -> ml.ManagedServiceIdentityArgs | None:
-        if self._settings.identity == "none":
+    def _identity(self, settings: KubernetesClusterSettings) -> ml.ManagedServiceIdentityArgs | None:
+        if settings.identity == "none":
             return None
-        if self._settings.identity == "system":
+        if settings.identity == "system":
             return ml.ManagedServiceIdentityArgs(type="SystemAssigned")
-        own = self._workspace.cluster_identity.id
-        return ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[own])
+        return self._identity_of_clusters()
 
 
 def _offers(settings: KubernetesClusterSettings) -> ml.KubernetesPropertiesArgs:

@@ -142,11 +142,10 @@ class OnlineEndpoint(Endpoint):
         count = deployment.instance_count if "instance_count" in deployment.model_fields_set else scale.min_instances
         inputs = {
             **self._address,
-            "deployment": named.rpartition("-")[0],
+            **_bounds(scale, named),
             "revision": named,
             "instanceCount": count,
-            "least": scale.min_instances,
-            "most": scale.most(),
+            "liveTraffic": self._endpoint.properties.traffic,
         }
         return StartingCapacity(f"{self._prefix}-{named}-capacity", inputs=inputs, opts=self._opts()).instance_count
 
@@ -191,6 +190,7 @@ class OnlineEndpoint(Endpoint):
             "liveMirrorTraffic": live.mirror_traffic,
             "provisioningStates": self._states(),
             "smokeTests": self._smoke_tests(),
+            "autoscaled": self._autoscaled(),
             "drainSeconds": drain_seconds,
         }
         # Not deleted with the endpoint: its own deletion lets the last requests come to an end, before all is purged.
@@ -202,6 +202,13 @@ class OnlineEndpoint(Endpoint):
         deployments = self._settings.deployments.items()
         return {self.deployments[name]: _smoke_test(own.smoke_test) for name, own in deployments if own.smoke_test}
 
+    def _autoscaled(self) -> dict[str, dict[str, Any]]:
+        """Within what bounds each revision is grown before it gains traffic. A cluster's router needs no such help."""
+        if self._settings.kubernetes:
+            return {}
+        named = {self.deployments[name]: own.autoscale for name, own in self._settings.deployments.items()}
+        return {revision: _bounds(scale, revision) for revision, scale in named.items() if scale}
+
     def _by_revision(self, traffic: Mapping[str, int]) -> dict[str, int]:
         return {self.deployments[deployment]: share for deployment, share in traffic.items() if share}
 
@@ -209,6 +216,11 @@ class OnlineEndpoint(Endpoint):
 def _drain(settings: OnlineEndpointSettings) -> int:
     timeouts = [deployment.request_settings.request_timeout_ms for deployment in settings.deployments.values()]
     return max(timeouts, default=0) // 1000 + 30
+
+
+def _bounds(scale: AutoscaleSettings, revision: str) -> dict[str, Any]:
+    """Within what bounds a revision starts with as many instances as the one of its deployment that serves."""
+    return {"deployment": revision.rpartition("-")[0], "least": scale.min_instances, "most": scale.most()}
 
 
 def _smoke_test(settings: SmokeTestSettings) -> dict[str, Any]:

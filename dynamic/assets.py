@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
-from dynamic.base import AzureProvider, Pace, Props, Refusal
+from dynamic.base import AzureProvider, NotYet, Pace, Props, Refusal
 from dynamic.content import content_hash, environment_hash, model_hash
 
 if TYPE_CHECKING:
@@ -106,9 +106,11 @@ def undisturbed(register: Callable[[], str], pace: Pace) -> str:
     made: list[str] = []
 
     def done() -> bool:
-        with contextlib.suppress(ResourceExistsError):
+        try:
             made.append(register())
-        return bool(made)
+        except ResourceExistsError as error:
+            raise NotYet(error.message) from error
+        return True
 
     pace.until(done, "the same content is being uploaded by somebody else, and is not there")
     return made[0]

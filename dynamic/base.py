@@ -38,6 +38,10 @@ class Refusal(Exception):
         super().__init__(message)
 
 
+class NotYet(Exception):
+    """Azure refused what it may take a moment later. The message is Azure's own."""
+
+
 @dataclass(frozen=True)
 class Pace:
     """How long to wait for Azure, and how often to ask: `timeout` and `longest` in seconds."""
@@ -49,12 +53,20 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
 
     def until(self, done: Callable[[], bool], what: str) -> None:
-        """Asks again, ever more slowly, until `done` says so. Raises `Refusal` when the time is up."""
-        deadline, pause = self.clock() + self.timeout, self.first
-        while not done():
+        """Asks again, ever more slowly, until `done` says so and while it raises `NotYet`.
+
+        Raises `Refusal` when the time is up, with what Azure answered last.
+        """
+        deadline, pause, last = self.clock() + self.timeout, self.first, ""
+        while True:
+            try:
+                if done():
+                    return
+            except NotYet as error:
+                last = f" Azure's last answer: {error}"
             if self.clock() >= deadline:
                 raise Refusal(
-                    f"{what} after {self.timeout:.0f} s; look at it in Azure ML studio, then run pulumi up again."
+                    f"{what} after {self.timeout:.0f} s; look at it in Azure ML studio, then run pulumi up again.{last}"
                 )
             self.sleep(pause)
             pause = min(pause * 1.5, self.longest)
@@ -63,9 +75,9 @@ class Pace:
 class AzureProvider(ResourceProvider):
     """The lifecycle of one kind of dynamic resource; Azure itself is in client functions beside each provider.
 
-    `compared` names the inputs whose change is an update. Nothing is ever replaced: what these resources stand for
-    can be changed in place, and an unknown value is taken as unchanged, so that they survive the replacement of
-    what they depend on.
+    `compared` names the inputs whose change is an update. Nothing is replaced, but what removes a cluster under its old
+    name: what these resources stand for can be changed in place, and an unknown value is taken as unchanged, so that
+    they survive the replacement of what they depend on.
     """
 
     # No provider holds a secret: logins are read when a provider is configured, not when it is pickled.

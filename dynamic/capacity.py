@@ -1,20 +1,28 @@
 """How many instances a new revision starts with: as many as the live one has, where autoscale has raised it.
 
 A new revision takes over the traffic of the one before. Started with the count of the configuration, it would be too
-small for the load that autoscale had grown the old one to, until autoscale came to it.
+small for the load that autoscale had grown the old one to, until autoscale came to it. What was asked at night is too
+little at noon: a revision that did not get its traffic then is asked for again, and is grown before it gets it.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from dynamic.base import AzureProvider, Props
-from dynamic.traffic import read_split
+from dynamic.base import AzureProvider, Pace, Props, Refusal, is_unknown
+from dynamic.wait import unless_busy
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+
+def serving_shares(traffic: Mapping[str, float] | None, deployment: str) -> dict[str, float]:
+    """The revisions of a deployment that have traffic, with their shares."""
+    revision = re.compile(rf"{re.escape(deployment.lower())}-[0-9a-f]{{8}}")
+    return {name: share for name, share in (traffic or {}).items() if share and revision.fullmatch(name)}
 
 
 def live_count(client: "MLClient", endpoint: str, deployment: str) -> int | None:
@@ -24,9 +32,8 @@ def live_count(client: "MLClient", endpoint: str, deployment: str) -> int | None
     """
     from azure.core.exceptions import ResourceNotFoundError
 
-    revision = re.compile(rf"{re.escape(deployment.lower())}-[0-9a-f]{{8}}")
     try:
-        shares = {name: share for name, share in read_split(client, endpoint).live.items() if revision.fullmatch(name)}
+        shares = serving_shares(client.online_endpoints.get(endpoint).traffic, deployment)
         if not shares:
             return None
         live = max(shares, key=lambda name: shares[name])
@@ -40,23 +47,67 @@ def live_count(client: "MLClient", endpoint: str, deployment: str) -> int | None
 def starting_count(client: "MLClient", props: Props) -> int:
     """As many instances as the live revision has, within `least` and `most`; else `instanceCount`."""
     live = live_count(client, props["endpointName"], props["deployment"])
+    return int(props["instanceCount"]) if live is None else _within(props, live)
+
+
+def _within(bounds: Props, count: int) -> int:
+    return max(int(bounds["least"]), min(count, int(bounds["most"])))
+
+
+def grow(client: "MLClient", endpoint: str, revision: str, bounds: Props, pace: Pace) -> None:
+    """Gives a revision that is about to take over at least as many instances as the live one has, within `bounds`.
+
+    Raises `Refusal` where Azure does not give them, or the endpoint stays busy.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    live = live_count(client, endpoint, bounds["deployment"])
     if live is None:
-        return int(props["instanceCount"])
-    return max(int(props["least"]), min(live, int(props["most"])))
+        return
+    count, deployments = _within(bounds, live), client.online_deployments
+    what = f"deployment {revision} of endpoint {endpoint} is not scaled to {count} instances, as the live one is"
+
+    def grown() -> bool:
+        found: Any = deployments.get(name=revision, endpoint_name=endpoint)
+        if found.instance_count < count:
+            found.instance_count = count
+            with unless_busy():
+                deployments.begin_create_or_update(found).result()
+        return True
+
+    try:
+        pace.until(grown, f"{what}, because the endpoint is busy,")
+    except HttpResponseError as error:
+        way_out = (
+            f"lower maxInstances of deployment {bounds['deployment']}, or see to its quota; then run pulumi up again."
+        )
+        raise Refusal(f"{what}: {error.message} The traffic is as it was; {way_out}") from error
 
 
 class StartingCapacityProvider(AzureProvider):
-    """Asks once, when it is created. What the revision has after that is autoscale's affair."""
+    """Asks when it is created, and again until the revision has taken over. After that the count is autoscale's."""
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
-        return DiffResult(changes=False, replaces=[])
+        return DiffResult(changes=is_to_take_over(_news), replaces=[])
 
     def create(self, props: Props) -> CreateResult:
-        count = starting_count(self.ml_client(props), props)
-        return CreateResult(f"{props['endpointName']}/{props['revision']}/capacity", {**props, "startingCount": count})
+        return CreateResult(f"{props['endpointName']}/{props['revision']}/capacity", self.ask(props))
 
     def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        return UpdateResult({**_news, "startingCount": _olds["startingCount"]})
+        return UpdateResult(self.ask(_news))
+
+    def ask(self, props: Props) -> Props:
+        """The inputs, with the count."""
+        return {**props, "startingCount": starting_count(self.ml_client(props), props)}
+
+
+def is_to_take_over(props: Props) -> bool:
+    """Whether the last refresh saw another revision of the deployment serve, and not this one."""
+    traffic = props.get("liveTraffic")
+    if is_unknown(traffic):
+        return False
+    serving = serving_shares(traffic, props["deployment"])
+    return bool(serving) and props["revision"].lower() not in serving
 
 
 class StartingCapacity(Resource, module="azureml", name="StartingCapacity"):

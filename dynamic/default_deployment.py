@@ -32,7 +32,8 @@ def apply_default(client: "MLClient", endpoint: str, deployment: str, pace: Pace
         wait_until_settled(client, "batch", endpoint, pace)
         found: Any = client.batch_endpoints.get(endpoint)
         found.defaults = {"deployment_name": deployment}
-        return write_endpoint(client.batch_endpoints, found)
+        write_endpoint(client.batch_endpoints, found)
+        return True
 
     pace.until(written, f"the default deployment of endpoint {endpoint} cannot be set, because the endpoint is busy,")
     wait_for_endpoint(client, "batch", endpoint, pace)

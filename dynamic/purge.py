@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from dynamic.base import AzureProvider, Pace, Props
+from dynamic.base import AzureProvider, Pace, Props, differs
 from dynamic.login import Login
-from dynamic.wait import is_busy
+from dynamic.wait import unless_busy
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -43,19 +43,13 @@ def remove_cluster(client: "MLClient", name: str, action: str = "Delete") -> Non
 
 def remove_deployment(client: "MLClient", kind: str, endpoint: str, name: str, pace: Pace) -> None:
     """Deletes a deployment, however often Azure says that its endpoint is busy. One that is gone already is fine."""
-    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+    from azure.core.exceptions import ResourceNotFoundError
 
     deployments: Any = client.online_deployments if kind == "online" else client.batch_deployments
 
     def gone() -> bool:
-        try:
+        with suppress(ResourceNotFoundError), unless_busy():
             deployments.begin_delete(name=name, endpoint_name=endpoint).result()
-        except ResourceNotFoundError:
-            return True
-        except HttpResponseError as error:
-            if not is_busy(error):
-                raise
-            return False
         return True
 
     pace.until(gone, f"deployment {name} of endpoint {endpoint} is not deleted, because the endpoint is busy,")
@@ -121,7 +115,17 @@ class WorkspacePurgeProvider(RemovalProvider):
 
 
 class ClusterRemovalProvider(RemovalProvider):
-    """Deletes the cluster in azure-native's place, or detaches it where `action` says so."""
+    """Deletes the cluster in azure-native's place, or detaches it where `action` says so.
+
+    A cluster under another name, or in another workspace, is another one: this is replaced with it, and what is deleted
+    at the end of that run removes the cluster that was.
+    """
+
+    compared = ("subscriptionId", "resourceGroupName", "workspaceName", "name")
+
+    def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
+        moved = [key for key in self.compared if differs(_olds.get(key), _news.get(key))]
+        return DiffResult(changes=bool(moved), replaces=moved)
 
     def delete(self, _id: str, _props: Props) -> None:
         remove_cluster(self.ml_client(_props), _props["name"], _props.get("action") or "Delete")

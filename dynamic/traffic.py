@@ -13,6 +13,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from dynamic.base import Pace, Props, Refusal, differs, is_unknown
+from dynamic.capacity import grow
 from dynamic.smoke import smoke_failures
 from dynamic.wait import (
     FINAL_FAILURES,
@@ -148,7 +149,8 @@ def _put(client: "MLClient", endpoint: str, before: Split, wanted: Split, pace: 
         found: Any = client.online_endpoints.get(endpoint)
         _refuse_overtaking(_split_of(found), before, wanted)
         found.traffic, found.mirror_traffic = dict(wanted.live), dict(wanted.mirror)
-        return write_endpoint(client.online_endpoints, found)
+        write_endpoint(client.online_endpoints, found)
+        return True
 
     def in_force() -> bool:
         now = read_split(client, endpoint)
@@ -252,22 +254,23 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
         drain(self.ml_client(_props), _props["endpointName"], float(_props.get("drainSeconds") or 0), Pace())
 
     def apply(self, props: Props, last: Split) -> None:
-        """Waits for the deployments, tests those that gain traffic, moves it, and drains those that lost it.
+        """Waits for the deployments, grows and tests those that gain traffic, moves it, and drains those that lost it.
 
         `last` is what this stack wanted before.
         """
         pace, client, endpoint = Pace(), self.ml_client(props), props["endpointName"]
         wanted, tests = _wanted(props), props.get("smokeTests") or {}
+        scaled = {name.lower(): bounds for name, bounds in (props.get("autoscaled") or {}).items()}
         names = sorted({*props["provisioningStates"], *wanted.live, *wanted.mirror})
         wait_for_deployments(client.online_deployments, endpoint, names, pace, serving(props))
-        before = apply_split(
-            client,
-            endpoint,
-            wanted,
-            pace,
-            seen=_seen(props, last),
-            check=lambda gaining: smoke_failures(client, endpoint, tests, gaining, pace),
-        )
+
+        def check(gaining: list[str]) -> list[str]:
+            for name in gaining:
+                if name in scaled:
+                    grow(client, endpoint, name, scaled[name], pace)
+            return smoke_failures(client, endpoint, tests, gaining, pace)
+
+        before = apply_split(client, endpoint, wanted, pace, seen=_seen(props, last), check=check)
         if before.without_traffic_in(wanted) or last.without_traffic_in(wanted):
             pace.sleep(float(props.get("drainSeconds") or 0))
 

@@ -4,14 +4,15 @@ Azure refuses a deployment while its endpoint is `Updating`, and azure-native do
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.output import Unknown
 
-from dynamic.base import AzureProvider, Pace, Props, Refusal, is_unknown, known
+from dynamic.base import AzureProvider, NotYet, Pace, Props, Refusal, is_unknown, known
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -20,6 +21,12 @@ SUCCEEDED = "Succeeded"
 FINAL_FAILURES = ("Failed", "Canceled")
 # As Azure words it: "Cannot create a deployment in endpoint e because it is in Updating provisioning state."
 UNDER_WAY = re.compile(r"\b(Creating|Updating|Scaling|Deleting) provisioning state")
+# Conflicts that no waiting removes: a lock, a subscription that is not set up or switched off, a group that goes, and a
+# name that somebody else has. Azure has no code of its own for an endpoint that is busy, so that is any other conflict.
+LASTING = re.compile(
+    r"\b(ScopeLocked|MissingSubscriptionRegistration|SubscriptionNotRegistered|ReadOnlyDisabledSubscription"
+    r"|ResourceGroupBeingDeleted|EndpointAlreadyExists)\b|already an endpoint with this name"
+)
 
 
 def deployment_way_out(name: str, *, serves: bool = False) -> str:
@@ -90,23 +97,29 @@ def _wait_for_endpoint(
 def is_busy(error: Any) -> bool:
     """Whether Azure refused a write because another one on the same endpoint is under way.
 
-    It answers 409, or 400 with a text of its own. A lock on the resource is a 409 too, which no waiting removes.
+    It answers 409, or 400 with a text of its own. There are 409s that mean something else and last.
     """
     text = str(error)
-    return (error.status_code == 409 and "ScopeLocked" not in text) or bool(UNDER_WAY.search(text))
+    return (error.status_code == 409 and not LASTING.search(text)) or bool(UNDER_WAY.search(text))
 
 
-def write_endpoint(endpoints: Any, found: Any) -> bool:
-    """Writes an endpoint as `found` says and returns when Azure is done; False when it was busy with another write."""
+@contextmanager
+def unless_busy() -> Iterator[None]:
+    """Around a write on an endpoint. Raises `NotYet` when Azure refused it because another one is under way."""
     from azure.core.exceptions import HttpResponseError
 
     try:
-        endpoints.begin_create_or_update(found).result()
+        yield
     except HttpResponseError as error:
         if is_busy(error):
-            return False
+            raise NotYet(error.message) from error
         raise
-    return True
+
+
+def write_endpoint(endpoints: Any, found: Any) -> None:
+    """Writes an endpoint as `found` says and returns when Azure is done. Raises `NotYet` when it is busy."""
+    with unless_busy():
+        endpoints.begin_create_or_update(found).result()
 
 
 def wait_for_deployments(

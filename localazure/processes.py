@@ -51,9 +51,19 @@ def spawn(
 
 def stop(process: subprocess.Popen[bytes], *, grace: float = 5.0) -> None:
     """Ask the process and all it started to end; after `grace` seconds, end them."""
-    _signal_group(process, signal.SIGTERM)
+    ask_to_end(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(grace)
+    kill(process)
+
+
+def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process and all it started to end, and wait for nothing."""
+    _signal_group(process, signal.SIGTERM)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all it started."""
     # The leader may be gone while a worker of its group ignores SIGTERM.
     _signal_group(process, signal.SIGKILL)
     process.wait()

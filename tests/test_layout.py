@@ -73,7 +73,7 @@ def test_component_constructors_fit_on_a_page() -> None:
 
 
 def test_every_component_says_what_it_made_and_shows_how_to_use_it() -> None:
-    bases = {"pulumi.ComponentResource", "Endpoint"}
+    bases = {"pulumi.ComponentResource", "Endpoint", "Cluster"}
     components = [
         node
         for file in files("components")

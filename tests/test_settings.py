@@ -16,6 +16,7 @@ from pulumi.runtime import config as runtime_config
 
 import settings
 from settings import OnlineEndpointSettings, Settings, SettingsError, name_suffix, parse, traffic_findings
+from tests.samples import DATA_COLLECTOR
 
 ROOT = Path(__file__).parents[1]
 MLFLOW = {"path": "models/mlflow", "type": "mlflow_model"}
@@ -336,15 +337,7 @@ def test_everything_that_a_deployment_can_be_told_is_accepted(root: Path) -> Non
         "startupProbe": {"timeout": 9},
         "egressPublicNetworkAccess": "disabled",
         "modelMountPath": "/var/models",
-        "dataCollector": {
-            "samplingRate": 0.5,
-            "rollingRate": "day",
-            "requestLogging": {"captureHeaders": ["x-trace"]},
-            "collections": {
-                "model_inputs": {"data": "azureml:inputs:1", "clientId": "10ca1a2e-0000-4000-8000-0000000000cc"},
-                "model_outputs": {"enabled": False, "samplingRate": 1},
-            },
-        },
+        "dataCollector": DATA_COLLECTOR,
         "smokeTest": {
             "request": "image.png",
             "status": 201,

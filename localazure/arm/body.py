@@ -162,11 +162,11 @@ def integer(
 
 
 def number(
-    holder: Mapping[str, Any], name: str, default: float, where: str = "", *, least: float, most: float
+    holder: Mapping[str, Any], name: str, default: float | None, where: str = "", *, least: float, most: float
 ) -> float:
-    """A number within bounds."""
+    """A number within bounds; required where there is no `default`."""
     value = holder.get(name)
-    if value is None:
+    if value is None and default is not None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(name, where, "a number", value)

@@ -16,6 +16,7 @@ from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import Composed, Plain, check_name, envelope, keep_hidden
 from localazure.providers.metrics import metric_of
+from localazure.providers.ml.kubernetes import MANAGED
 from localazure.providers.ml.names import ONLINE_DEPLOYMENT_TYPE
 from localazure.providers.ml.time_zones import IANA
 
@@ -69,7 +70,7 @@ class Autoscale:
                 f"'properties.targetResourceUri' names a {target.document['type']}, which cannot be scaled; it must "
                 f"name a {ONLINE_DEPLOYMENT_TYPE}."
             )
-        if (kind := target.properties["endpointComputeType"]) != "Managed":
+        if (kind := target.properties["endpointComputeType"]) != MANAGED:
             raise _bad(f"'{target.name}' is a deployment of kind {kind}, which is scaled by its scaleSettings only.")
         for other in self._cloud.store.of_type(TYPE):
             if not ids.same(other.id, resource_id) and ids.same(other.properties["targetResourceUri"], target.id):
@@ -156,7 +157,7 @@ class Autoscale:
             "timeWindow": window,
             "timeAggregation": _choice(sent, "timeAggregation", _AGGREGATIONS, where),
             "operator": _choice(sent, "operator", _OPERATORS, where),
-            "threshold": _number(sent, "threshold", where),
+            "threshold": read.number(sent, "threshold", None, where, least=-_LARGEST, most=_LARGEST),
             "dimensions": _dimensions(sent, where),
             "dividePerInstance": read.flag(sent, "dividePerInstance", False, where),
         }
@@ -189,15 +190,6 @@ def _object(value: Any, where: str) -> Json:
 def _choice(sent: Mapping[str, Any], name: str, values: tuple[str, ...], where: str) -> str:
     read.text(sent, name, where, required=True)
     return read.choice(sent, name, values, None, where) or ""
-
-
-def _number(sent: Mapping[str, Any], name: str, where: str) -> float:
-    value = sent.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _bad(f"'{where}.{name}' must be a number.")
-    if abs(value) > _LARGEST:
-        raise _bad(f"'{where}.{name}' must be a number of at most {_LARGEST:g}.")
-    return value
 
 
 def _whole(sent: Mapping[str, Any], name: str, where: str, default: str | None = None) -> str:

@@ -84,6 +84,10 @@ class Statistics:
         own = f"{_CLUSTER}{endpoint}/{deployment}.upstream_cx_"
         return sum(self.counters.get(f"{own}{way}_bytes_total", 0) for way in ("rx", "tx"))
 
+    def answered(self, endpoint: str, deployment: str) -> int:
+        """Requests that got an answer of a deployment, copies included."""
+        return sum(sum(each.codes.values()) for each in self.traffic(endpoint, deployment, 0))
+
     def connections(self) -> tuple[int, int]:
         """Callers' connections: those that were opened, and those that are open, which is no count."""
         opened, active = (self.counters.get(f"{_LISTENER}downstream_cx_{what}", 0) for what in ("total", "active"))

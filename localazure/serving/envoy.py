@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -222,13 +222,6 @@ class Router:
         _, text = self._ask(self._admin_port, "localhost", f"/stats?filter={pattern}")
         return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
-    def answered(self) -> dict[str, int]:
-        """How many requests the instances of each cluster have answered since Envoy started, mirrored ones included."""
-        ending = ".upstream_rq_completed"
-        # A cluster has further counters under names with more dots.
-        found = self._stats(rf"^cluster\.[^.]*\{ending}$")
-        return {name.removeprefix("cluster.").removesuffix(ending): int(count) for name, count in found.items()}
-
     def statistics(self) -> Statistics:
         """What has been counted of deployments and connections since this router was made, for their metrics."""
         return self._tally.take(self._counted)
@@ -243,10 +236,7 @@ class Router:
     def requests_in_flight(self, backend: Backend, ports: Iterable[int]) -> int:
         """How many requests these instances have not answered yet."""
         _, text = self._ask(self._admin_port, "localhost", "/clusters?format=json")
-        statuses = json.loads(text).get("cluster_statuses", []) if text else []
-        hosts = [host for status in statuses if status["name"] == backend.cluster for host in status["host_statuses"]]
-        wanted = set(ports)
-        return sum(_active(host) for host in hosts if host["address"]["socket_address"]["port_value"] in wanted)
+        return in_flight(text, set(ports), backend.cluster)
 
     def _seen_version(self) -> str | None:
         status, text = self._ask(self.port, envoy_config.PROBE_HOST, "/")
@@ -266,6 +256,13 @@ class Router:
 
 def _of(route: EndpointRoute, backends: Mapping[str, Backend]) -> dict[str, Backend]:
     return {backend.name: backend for backend in backends.values() if backend.endpoint == route.name}
+
+
+def in_flight(clusters: str, ports: Collection[int], cluster: str | None = None) -> int:
+    """How many requests are active on these ports, of one cluster or of all, by Envoy's `/clusters?format=json`."""
+    statuses = json.loads(clusters).get("cluster_statuses", []) if clusters else []
+    hosts = [host for each in statuses if cluster in (None, each["name"]) for host in each.get("host_statuses", [])]
+    return sum(_active(host) for host in hosts if host["address"]["socket_address"]["port_value"] in ports)
 
 
 def _active(host: Mapping[str, Any]) -> int:

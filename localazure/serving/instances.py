@@ -14,7 +14,7 @@ import psutil
 
 from localazure.environment import container_environment
 from localazure.home import Home
-from localazure.processes import free_port, spawn, stop
+from localazure.processes import ask_to_end, free_port, kill, spawn, stop
 from localazure.serving.model import Probes, ServingError
 from localazure.serving.probes import Prober
 from localazure.settings import Settings
@@ -25,6 +25,9 @@ SCORING_TIMEOUT_MS = 301_000
 # The timeout of azureml_inference_server_http's own start script.
 WORKER_TIMEOUT_SECONDS = "300"
 LONGEST_PAUSE = 60.0
+# For so long an instance that a probe has given up on may go on with the requests that it has: what Kubernetes'
+# `terminationGracePeriodSeconds` is where nobody sets it.
+GRACE_SECONDS = 30.0
 CRASHES = 3
 TAIL_LINES = 25
 _CONFIG = Path(__file__).with_name("gunicorn_config.py")
@@ -87,6 +90,9 @@ class Instance:
     log: Path
     probes: Probes = field(default_factory=Probes)
     process: subprocess.Popen[bytes] | None = None
+    # The process before, for as long as it takes to end: the next one is started only then.
+    _ending: subprocess.Popen[bytes] | None = None
+    _kill_at: float = 0.0
     port: int = 0
     restarts: int = 0
     _prober: Prober | None = None
@@ -137,9 +143,10 @@ class Instance:
     def _end(self, grace: float) -> None:
         if self._prober is not None:
             self._prober.end()
-        if self.process is not None:
-            stop(self.process, grace=grace)
-        self.process = None
+        for process in (self._ending, self.process):
+            if process is not None:
+                stop(process, grace=grace)
+        self._ending = self.process = None
 
     @property
     def ready(self) -> bool:
@@ -169,7 +176,7 @@ class Instance:
 
     def _tend(self) -> bool:
         if self.process is None:
-            if time.monotonic() >= self._again_at:
+            if self._has_ended() and time.monotonic() >= self._again_at:
                 self.restarts += 1
                 self.start()
             return False
@@ -186,7 +193,23 @@ class Instance:
         # One that ran for a while is not failing to start: its pause begins from the shortest again.
         self._failures = 1 if time.monotonic() - self._started > 2 * LONGEST_PAUSE else self._failures + 1
         self._again_at = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** (self._failures - 1))
-        self._end(grace=1)
+        self._begin_to_end()
+
+    def _begin_to_end(self) -> None:
+        """Ask the process to end. The monitor, which has others to look after, comes back to it at its next turns."""
+        if self._prober is not None:
+            self._prober.end()
+        if self.process is not None:
+            ask_to_end(self.process)
+        self._ending, self.process = self.process, None
+        self._kill_at = time.monotonic() + GRACE_SECONDS
+
+    def _has_ended(self) -> bool:
+        """Whether the process before is gone; it is killed when its time is up."""
+        if self._ending is not None and (self._ending.poll() is not None or time.monotonic() >= self._kill_at):
+            kill(self._ending)
+            self._ending = None
+        return self._ending is None
 
     def _say_why(self) -> None:
         # Azure tells this by the container's events, which nobody has here; the log is where one looks.

@@ -158,13 +158,19 @@ class History:
             return sorted(name for own, name in self._minutes if own == endpoint.lower())
 
     def keep(self, minute: int) -> None:
-        """Forgets what is older than a day, and writes down the minutes that are over."""
+        """Forgets what is older than a day, and writes down the minutes that are over.
+
+        Raises `OSError` where the file cannot be written; they are written the next time.
+        """
         with self._lock:
             for key, minutes in list(self._minutes.items()):
                 for number in [each for each in minutes if each <= minute - KEPT_MINUTES]:
                     del minutes[number]
                 if not minutes:
                     del self._minutes[key]
+            # Where the file cannot be written they wait, but not for longer than they count.
+            for slot in [each for each in self._unwritten if each[1] <= minute - KEPT_MINUTES]:
+                del self._unwritten[slot]
             self._write({slot: part for slot, part in self._unwritten.items() if slot[1] < minute})
 
     def close(self) -> None:
@@ -185,26 +191,41 @@ class History:
                     self._put(*found)
 
     def _write(self, parts: Mapping[tuple[Key, int], Minute]) -> None:
+        if self._file is not None and parts:
+            self._put_down(self._file, parts)
+        # Only now: what could not be written is tried again.
         for slot in parts:
-            del self._unwritten[slot]
-        if self._file is None or not parts:
-            return
+            self._unwritten.pop(slot, None)
+
+    def _put_down(self, file: Path, parts: Mapping[tuple[Key, int], Minute]) -> None:
         kept = sum(len(minutes) for minutes in self._minutes.values())
         if self._lines > 2 * kept + KEPT_MINUTES:
             # Most of its lines are older than a day.
             parts = {(key, at): part for key, minutes in self._minutes.items() for at, part in minutes.items()}
+            write_private(file, _lines(parts))
             self._unwritten.clear()
-            self._lines = 0
-            write_private(self._file, _lines(parts))
+            self._lines = len(parts)
         else:
-            _append(self._file, _lines(parts))
-        self._lines += len(parts)
+            _append(file, _lines(parts).encode())
+            self._lines += len(parts)
 
 
-def _append(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(text)
+def _append(file: Path, lines: bytes) -> None:
+    """Appends lines, all of them or, with an OSError, none: else the next try would count some of them twice."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        end = os.fstat(descriptor).st_size
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            # A process that was killed has left half a line, which must not swallow what follows.
+            lines = b"\n" + lines
+        try:
+            while lines:
+                lines = lines[os.write(descriptor, lines) :]
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _lines(parts: Mapping[tuple[Key, int], Minute]) -> str:

@@ -45,7 +45,7 @@ class Tally:
 
 
 class Prober:
-    """Asks one process, in a thread of its own, for as long as it is to run.
+    """Asks one process, each probe in a thread of its own, for as long as it is to run.
 
     The initial delay is how long an instance may take, not how long it must: it is asked from the first moment on, so
     that one which is quickly ready is quickly used. Failures before its first success count by the clock alone.
@@ -63,7 +63,8 @@ class Prober:
         self._is_ours = is_ours
         self._started = time.monotonic()
         self._became_ready = threading.Event()
-        # Set when there is something to look at before the next question is due: other probes, or the end.
+        # Set when there is something to look at before the next question is due: other probes, or the end. Once it is
+        # ready, each set of probes has an event of its own.
         self._news = threading.Event()
         self._ended = False
         self._tallies: tuple[Tally, Tally] | None = None
@@ -121,19 +122,19 @@ class Prober:
         if not self._first():
             return
         while True:
-            # Cleared before anything is looked at: what comes after that is seen at the next turn.
-            self._news.clear()
+            # Made before anything is looked at: what comes after that is seen at the next turn.
+            self._news = news = threading.Event()
             if self._ended:
                 return
-            self._tallies = self._begin(self._probes)
+            liveness, readiness = self._tallies = self._begin(self._probes)
             self._became_ready.set()
-            self._go_on(self._tallies)
+            # A slow answer to one probe delays no question of the other.
+            name = f"{self._thread.name}-readiness"
+            threading.Thread(target=self._go_on, args=(readiness, news), name=name, daemon=True).start()
+            self._go_on(liveness, news)
 
-    def _go_on(self, tallies: tuple[Tally, Tally]) -> None:
-        while True:
-            tally = min(tallies, key=lambda each: each.due)
-            if self._news.wait(max(0.0, tally.due - time.monotonic())):
-                return
+    def _go_on(self, tally: Tally, news: threading.Event) -> None:
+        while not news.wait(max(0.0, tally.due - time.monotonic())):
             asked = time.monotonic()
             tally.count(answers(self._port, tally.probe.timeout), asked)
 

@@ -136,14 +136,14 @@ class Serving:
         return self._folder((endpoint, name)) / LOG_FILES["InferenceServer"]
 
     def status(self) -> list[dict[str, Any]]:
-        """Every deployment with its instances, and the requests that they answered since the router started."""
-        answered = self._router.answered()
+        """Every deployment with its instances, and the requests that they answered since the router was made."""
+        statistics = self._router.statistics()
         return [
             {
                 "endpoint": endpoint,
                 "deployment": name,
                 "instances": [_status(item) for item in deployment.instances],
-                "requests": answered.get(deployment.backend.cluster, 0),
+                "requests": statistics.answered(endpoint, name),
             }
             for (endpoint, name), deployment in sorted(self._deployments.items())
         ]

@@ -49,6 +49,9 @@ def test_the_count_belongs_to_autoscale_and_a_new_revision_starts_with_what_the_
         "most": 5.0,
     }
     assert start["revision"] == blue.inputs["deploymentName"]
+    bounds = {"deployment": "blue", "least": 2.0, "most": 5.0}
+    split = world["tumor-online-traffic"].inputs
+    assert split["autoscaled"] == {blue.inputs["deploymentName"]: bounds}, "and is grown when it takes over later"
     assert f"{blue.name}-capacity" in blue.dependencies, "it is asked before the revision is made"
     others = [each for each in world.of_type(":OnlineDeployment") if each is not blue]
     assert not any("sku.capacity" in each.ignored for each in others)

@@ -23,6 +23,7 @@ from settings import (
 )
 from tests.components.conftest import SUBSCRIPTION
 from tests.components.test_program import CUSTOM, raw, whole
+from tests.samples import DATA_COLLECTOR
 
 IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/own"
 BASE: dict[str, Any] = {**CUSTOM, "instanceType": "Standard_DS2_v2"}
@@ -176,15 +177,7 @@ TOLD: dict[str, Any] = {
     "startupProbe": {"initialDelay": 3},
     "egressPublicNetworkAccess": "disabled",
     "modelMountPath": "/var/models",
-    "dataCollector": {
-        "samplingRate": 0.5,
-        "rollingRate": "day",
-        "requestLogging": {"captureHeaders": ["x-trace"]},
-        "collections": {
-            "model_inputs": {"data": "azureml:inputs:2", "clientId": "10ca1a2e-0000-4000-8000-0000000000cc"},
-            "model_outputs": {"enabled": False, "samplingRate": 1},
-        },
-    },
+    "dataCollector": DATA_COLLECTOR,
     "smokeTest": {"request": "smoke/request.json", "json": "smoke/answer.json", "timeLimit": 9},
 }
 

@@ -96,7 +96,13 @@ class Deployments:
             raise ResourceNotFoundError("not found")
         states = self.states.get(name, ["Succeeded"])
         state = states.pop(0) if len(states) > 1 else states[0]
-        return SimpleNamespace(provisioning_state=state, instance_count=self.counts.get(name, 1))
+        return SimpleNamespace(name=name, provisioning_state=state, instance_count=self.counts.get(name, 1))
+
+    def begin_create_or_update(self, deployment: Any) -> Any:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.counts[deployment.name] = deployment.instance_count
+        return SimpleNamespace(result=lambda: deployment)
 
     def get_logs(self, name: str, endpoint_name: str, lines: int) -> str:
         if isinstance(self.log, Exception):

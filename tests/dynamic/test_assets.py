@@ -142,6 +142,29 @@ def test_a_removal_that_is_refused_for_another_reason_fails(client: Any, pace: P
         remove_deployment(client, "batch", "b", "mlflow-1", pace)
 
 
+@pytest.mark.parametrize(
+    ("change", "replaced"),
+    [
+        ({"name": "cpu-b"}, ["name"]),
+        ({"workspaceName": "another"}, ["workspaceName"]),
+        ({"workspaceName": Unknown()}, []),
+        ({"action": "Detach", "__provider": "another pickle"}, []),
+    ],
+)
+def test_the_removal_of_a_cluster_that_is_renamed_is_replaced_and_so_removes_the_old_one(
+    change: dict[str, Any], replaced: list[str], client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"subscriptionId": "s", "resourceGroupName": "rg", "workspaceName": "w", "name": "cpu-a"}
+    provider, removed = ClusterRemovalProvider(), []
+    monkeypatch.setattr(provider, "ml_client", lambda props: client)
+    monkeypatch.setattr("dynamic.purge.remove_cluster", lambda _client, name, action: removed.append((name, action)))
+    result = provider.diff("id", old, {**old, **change})
+    assert (result.changes, result.replaces) == (bool(replaced), replaced)
+    assert not result.delete_before_replace, "what runs on the old cluster goes first"
+    provider.delete("id", old)
+    assert removed == [("cpu-a", "Delete")]
+
+
 def test_what_is_gone_already_is_removed(client: Any, pace: Pace) -> None:
     client.online_deployments.refusals = [ResourceNotFoundError("gone")]
     remove_deployment(client, "online", "e", "blue-1", pace)
@@ -191,9 +214,9 @@ def test_nothing_is_purged_that_is_not_to_be(provider: Any) -> None:
     provider.delete("id", {"enabled": False})
 
 
-def test_a_removal_never_asks_for_its_own_replacement() -> None:
+def test_a_purge_never_asks_for_its_own_replacement() -> None:
     olds = {"name": "a", "enabled": False}
-    result = ClusterRemovalProvider().diff("id", olds, {"name": "b", "enabled": True})
+    result = WorkspacePurgeProvider().diff("id", olds, {"name": "b", "enabled": True})
     assert (result.changes, result.replaces) == (True, [])
 
 
@@ -207,6 +230,14 @@ def test_content_that_somebody_else_is_uploading_is_registered_when_they_are_don
         return answer
 
     assert undisturbed(register, pace) == "id"
+
+
+def test_an_upload_that_never_comes_to_an_end_is_said_in_azures_own_words(pace: Pace) -> None:
+    def register() -> str:
+        raise ResourceExistsError("The blob is there and is not finished.")
+
+    with pytest.raises(Refusal, match=r"after 600 s; .* Azure's last answer: The blob is there and is not finished\."):
+        undisturbed(register, pace)
 
 
 def test_one_process_uploads_one_asset_at_a_time_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
+from dynamic.base import Refusal
 from dynamic.capacity import StartingCapacityProvider, starting_count
 
 INPUTS = {
@@ -72,24 +73,95 @@ def test_going_back_to_an_earlier_commit_takes_the_count_over_from_the_newer_rev
     assert starting_count(client, INPUTS) == 5
 
 
-def test_it_is_asked_once_and_whole(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asking(client: Any, monkeypatch: pytest.MonkeyPatch) -> StartingCapacityProvider:
+    made = StartingCapacityProvider()
+    monkeypatch.setattr(made, "ml_client", lambda props: client)
+    return made
+
+
+def test_it_is_asked_before_the_revision_is_made(client: Any, asking: StartingCapacityProvider) -> None:
     serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
-    provider = StartingCapacityProvider()
-    monkeypatch.setattr(provider, "ml_client", lambda props: client)
-    made = provider.create(dict(INPUTS))
+    made = asking.create(dict(INPUTS))
     assert made.id == "e/blue-1a2b3c4d/capacity"
     assert made.outs == {**INPUTS, "startingCount": 6}
+
+
+def test_a_revision_that_was_not_made_at_night_starts_at_noon_with_what_the_live_one_has_then(
+    client: Any, asking: StartingCapacityProvider
+) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 2})
+    night = asking.create(dict(INPUTS)).outs or {}
+    client.online_deployments.counts = {"blue-9f8e7d6c": 7}
+    noon = {**INPUTS, "liveTraffic": {"blue-9f8e7d6c": 100.0}}
+    result = asking.diff("id", night, noon)
+    assert (result.changes, result.replaces) == (True, [])
+    assert (asking.update("id", night, noon).outs or {})["startingCount"] == 7
+
+
+BOUNDS = {"deployment": "blue", "least": 1.0, "most": 8.0}
+
+
+def split_inputs(**more: Any) -> dict[str, Any]:
+    own = {"traffic": {"blue-1a2b3c4d": 100.0}, "provisioningStates": {"blue-1a2b3c4d": "Succeeded"}}
+    return {"endpointName": "e", "autoscaled": {"blue-1a2b3c4d": BOUNDS}, **own, **more}
+
+
+@pytest.mark.parametrize(("own", "live", "grown"), [(2, 6, 6), (2, 20, 8), (6, 2, 6), (3, 3, 3)])
+def test_a_revision_that_was_made_small_is_grown_before_it_takes_over(
+    own: int, live: int, grown: int, client: Any, provider: Any
+) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": live, "blue-1a2b3c4d": own})
+    seen: list[int] = []
+    client.online_endpoints.hooks = [lambda: seen.append(client.online_deployments.counts["blue-1a2b3c4d"])]
+    provider.create(split_inputs())
+    assert seen == [grown], "before its traffic, and never fewer"
+    assert client.online_endpoints.get("e").traffic["blue-1a2b3c4d"] == 100
+
+
+def test_a_revision_is_grown_whatever_the_case_of_its_name(client: Any, provider: Any) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
+    named = {"Blue-1a2b3c4d": {**BOUNDS, "deployment": "Blue"}}
+    provider.create(split_inputs(autoscaled=named))
+    assert client.online_deployments.counts["blue-1a2b3c4d"] == 6, "a split has lower-case names"
+
+
+def test_only_what_autoscale_has_grown_is_taken_over(client: Any, provider: Any) -> None:
+    counts = {"blue-9f8e7d6c": 6, "blue-1a2b3c4d": 2}
+    serve(client, {"blue-9f8e7d6c": 100}, dict(counts))
+    provider.create(split_inputs(autoscaled={}))
+    assert client.online_deployments.counts == counts
+
+
+def test_growing_waits_for_a_busy_endpoint(client: Any, provider: Any, refusal: Any) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
+    client.online_deployments.refusals = [refusal(409, "Conflict")] * 3
+    provider.create(split_inputs())
+    assert client.online_deployments.counts["blue-1a2b3c4d"] == 6
+
+
+def test_a_revision_that_cannot_be_grown_gets_no_traffic(client: Any, provider: Any, refusal: Any) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
+    client.online_deployments.refusals = [refusal(400, "Not enough quota.")]
+    with pytest.raises(Refusal, match=r"not scaled to 6 instances.*Not enough quota\. The traffic is as it was; lower"):
+        provider.create(split_inputs())
+    assert not client.online_endpoints.puts
 
 
 @pytest.mark.parametrize(
     "news",
     [
         {**INPUTS, "instanceCount": 4.0},
+        {**INPUTS, "liveTraffic": Unknown()},
+        {**INPUTS, "liveTraffic": {}},
+        {**INPUTS, "liveTraffic": {"green-9f8e7d6c": 100.0, "blue-9f8e7d6c": 0.0}},
+        {**INPUTS, "liveTraffic": {"blue-1a2b3c4d": 100.0}},
+        {**INPUTS, "liveTraffic": {"blue-1a2b3c4d": 90.0, "blue-9f8e7d6c": 10.0}},
         {**INPUTS, "least": 5.0, "most": Unknown()},
         {**INPUTS, "endpointName": Unknown()},
         {**INPUTS, "__provider": "another pickle"},
     ],
 )
-def test_nothing_changes_it_afterwards(news: dict[str, Any]) -> None:
+def test_it_is_not_asked_again_without_another_revision_to_take_over_from(news: dict[str, Any]) -> None:
     result = StartingCapacityProvider().diff("id", {**INPUTS, "startingCount": 6.0}, news)
     assert (result.changes, result.replaces) == (False, [])

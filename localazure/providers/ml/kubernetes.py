@@ -58,10 +58,10 @@ def endpoint_compute(cloud: Cloud, sent: Json, existing: Resource | None, resour
     if not named:
         return None
     compute = _attached(cloud, _compute_id(named, resource_id), named)
-    there = len(endpoints_on(cloud, compute))
+    there = len(_endpoints_in_cluster(cloud, compute))
     if there >= ENDPOINTS_PER_CLUSTER:
         raise user_error(
-            400, f"The cluster '{compute.name}' has {there} endpoints; the limit is {ENDPOINTS_PER_CLUSTER}."
+            400, f"The cluster '{_cluster(compute)}' has {there} endpoints; the limit is {ENDPOINTS_PER_CLUSTER}."
         )
     return compute.id
 
@@ -98,6 +98,17 @@ def endpoints_on(cloud: Cloud, compute: Resource) -> list[Resource]:
     return [
         each for each in found if each.properties.get("compute") and ids.same(each.properties["compute"], compute.id)
     ]
+
+
+def _cluster(compute: Resource) -> str:
+    return compute.properties["resourceId"]
+
+
+def _endpoints_in_cluster(cloud: Cloud, compute: Resource) -> list[Resource]:
+    """The online endpoints on the cluster behind a compute, which may be attached more than once."""
+    attached = [each for each in cloud.store.of_type(COMPUTE_TYPE) if each.properties["computeType"] == KUBERNETES]
+    same = [each for each in attached if ids.same(_cluster(each), _cluster(compute))]
+    return [endpoint for each in same for endpoint in endpoints_on(cloud, each)]
 
 
 def refuse_mirror(cloud: Cloud, mirror: Mapping[str, int], endpoint_id: str) -> None:
@@ -143,10 +154,11 @@ def _check_new(cloud: Cloud, compute: Resource, resource_id: str) -> None:
             f"The names of endpoint '{endpoint}' and deployment '{name}' have {len(endpoint) + len(name)} characters "
             f"together; on Kubernetes the limit is {LONGEST_NAMES}."
         )
-    there = sum(len(cloud.store.below(each.id, ONLINE_DEPLOYMENT_TYPE)) for each in endpoints_on(cloud, compute))
+    endpoints = _endpoints_in_cluster(cloud, compute)
+    there = sum(len(cloud.store.below(each.id, ONLINE_DEPLOYMENT_TYPE)) for each in endpoints)
     if there >= DEPLOYMENTS_PER_CLUSTER:
         raise inference_refusal(
-            f"The cluster '{compute.name}' has {there} deployments; the limit is {DEPLOYMENTS_PER_CLUSTER}."
+            f"The cluster '{_cluster(compute)}' has {there} deployments; the limit is {DEPLOYMENTS_PER_CLUSTER}."
         )
 
 

@@ -209,6 +209,24 @@ def test_a_cluster_has_as_many_endpoints_and_deployments_as_azure_allows(
     served.put(f"{served.endpoint()}/deployments/blue", deployment_body(served, 2))
 
 
+def test_the_limits_are_a_clusters_however_often_it_is_attached(served: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.put(aks(served, "other"), aks_body())
+    for name, cluster in (("again", aks(served).upper()), ("other", aks(served, "other"))):
+        body = attachment(served)
+        body["properties"]["resourceId"] = cluster
+        served.put(compute(served, name), body)
+    again, other = (served.endpoint_body(compute=compute(served, name)) for name in ("again", "other"))
+    monkeypatch.setattr(kubernetes, "ENDPOINTS_PER_CLUSTER", 1)
+    assert "has 1 endpoints" in refused(served, served.endpoint("second"), again)
+    served.put(served.endpoint("third"), other)
+    monkeypatch.setattr(kubernetes, "ENDPOINTS_PER_CLUSTER", 2)
+    monkeypatch.setattr(kubernetes, "DEPLOYMENTS_PER_CLUSTER", 1)
+    served.put(served.endpoint("second"), again)
+    on_second, on_third = (f"{served.endpoint(name)}/deployments/blue" for name in ("second", "third"))
+    assert "has 1 deployments" in refused(served, on_second, deployment_body(served))
+    served.put(on_third, deployment_body(served))
+
+
 def test_traffic_is_split_and_not_mirrored(served: Cloud) -> None:
     served.put(f"{served.endpoint()}/deployments/green", deployment_body(served))
     split = endpoint_body(served, traffic={"blue": 60, "green": 40})

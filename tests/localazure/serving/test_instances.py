@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from localazure.home import Home
-from localazure.serving import DeploymentSpec, EnvironmentSpec, Probe, Probes, Serving, ServingError
+from localazure.serving import DeploymentSpec, EnvironmentSpec, Probe, Probes, Serving, ServingError, instances
 
 from .conftest import client, processes, until
 from .test_service import custom, load, pids, route
@@ -49,7 +49,10 @@ def frozen(pid: int) -> Iterator[None]:
                 os.kill(process.pid, signal.SIGCONT)
 
 
-def test_an_instance_that_hangs_is_restarted_and_the_log_says_so(serving: Serving, spec: DeploymentSpec) -> None:
+def test_an_instance_that_hangs_is_restarted_and_the_log_says_so(
+    serving: Serving, spec: DeploymentSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "GRACE_SECONDS", 1.0)
     serving.deploy(replace(spec, probes=Probes(liveness=IMPATIENT, readiness=NEVER, startup=STARTUP)))
     serving.route([route("blue")])
     [before] = pids(serving)

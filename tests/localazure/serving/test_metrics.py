@@ -1,6 +1,8 @@
 """What is measured: a real Envoy's statistics, a real process's usage, and the minutes that are kept of them."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -299,6 +301,58 @@ def test_lines_that_are_cut_off_or_old_count_for_nothing(tmp_path: Path) -> None
     after = History(file)
     after.load(5001)
     assert after.between(*BLUE, 0, 10**9) == {5000: FULL}
+
+
+def test_what_follows_half_a_line_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    before = History(file)
+    before.add(*BLUE, 10, FULL)
+    before.close()
+    file.write_text(file.read_text() + file.read_text()[:40])
+    after = History(file)
+    after.add(*BLUE, 11, FULL)
+    after.close()
+    again = History(file)
+    again.load(11)
+    assert again.between(*BLUE, 0, 100) == {10: FULL, 11: FULL}
+
+
+@pytest.mark.parametrize("written", [0, 1, 30])
+def test_minutes_that_cannot_be_written_are_written_the_next_time_and_once(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    history = History(file)
+    history.add(*BLUE, 10, FULL)
+    history.keep(11)
+    history.add(*BLUE, 11, FULL)
+    history.add("tumor", "green", 11, FULL)
+    left, write = [written], os.write
+
+    def full_disk(descriptor: int, data: bytes) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: left.pop()])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            history.keep(12)
+    history.keep(12)
+    history.close()
+    again = History(file)
+    again.load(12)
+    assert again.between(*BLUE, 0, 100) == {10: FULL, 11: FULL}
+    assert again.between("tumor", "green", 0, 100) == {11: FULL}
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_minutes_that_cannot_be_written_for_a_day_are_forgotten(tmp_path: Path) -> None:
+    history = History(tmp_path / "no such folder" / "metrics.jsonl")
+    history.add(*BLUE, 10, FULL)
+    with pytest.raises(OSError, match="No such file"):
+        history.keep(11)
+    history.keep(10 + KEPT_MINUTES)  # nothing is left to be written
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:

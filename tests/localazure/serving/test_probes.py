@@ -112,6 +112,15 @@ def test_liveness_gives_up_after_its_failures_in_a_row_and_says_why(fake: Fake, 
     assert not prober.ready, "what is about to be ended gets no more requests"
 
 
+def test_a_slow_readiness_probe_does_not_delay_liveness(fake: Fake, probers: list[Prober]) -> None:
+    slow = Probe(initial_delay=0.1, period=0.05, timeout=600)
+    later = Probe(initial_delay=0.3, period=0.05, timeout=0.2, failure_threshold=3)
+    prober = start(probers, fake, liveness=later, readiness=slow)
+    assert prober.wait(30)
+    fake.status = 0
+    until(lambda: prober.failed is not None, seconds=20)  # readiness is asked first and gets no answer for 30 s
+
+
 @pytest.mark.parametrize(
     ("probes", "said"),
     [

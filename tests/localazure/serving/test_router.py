@@ -54,11 +54,20 @@ def test_a_request_reaches_the_deployment_that_has_the_traffic(caller: httpx.Cli
     assert answer.headers["server"] == "azureml-frontdoor"
 
 
-def test_what_each_deployment_answered_is_counted(router: Router, caller: httpx.Client) -> None:
+def test_what_each_deployment_answered_is_counted(
+    router: Router, caller: httpx.Client, blue: Container, green: Container
+) -> None:
     for headers in ({}, {"azureml-model-deployment": "green"}, {"x-status": "500"}):
         caller.post("/score", content=b"{}", headers=headers)
+
     # The counters of Envoy's worker reach its statistics a moment later.
-    until(lambda: router.answered() == {"tumor/blue": 2, "tumor/green": 1})
+    def answered() -> list[int]:
+        found = router.statistics()
+        return [found.answered("tumor", name) for name in ("blue", "green")]
+
+    until(lambda: answered() == [2, 1])
+    router.push([ROUTE], [backend(blue, limit=200), backend(green)])
+    assert answered() == [2, 1], "a change of the limit forgets nothing"
 
 
 def test_the_header_picks_a_deployment_that_has_no_traffic(caller: httpx.Client) -> None:

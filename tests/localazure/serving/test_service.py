@@ -354,6 +354,10 @@ def test_a_dead_router_is_started_again(serving: Serving, home: Home, spec: Depl
     serving.deploy(spec)
     serving.route([route("blue")])
     [envoy] = [item for item in processes(home) if item.name() == "envoy"]
+    with client(serving.port) as caller:
+        for _ in range(30):
+            caller.post("/score", json={})
+    until(lambda: serving.status()[0]["requests"] == 30)
     envoy.kill()
     with client(serving.port) as caller:
 
@@ -364,6 +368,7 @@ def test_a_dead_router_is_started_again(serving: Serving, home: Home, spec: Depl
                 return False
 
         until(answers)
+    assert serving.status()[0]["requests"] >= 30, "the new one counts from zero, and what was counted is kept"
 
 
 def test_a_wait_longer_than_the_timeout_is_408_and_the_limit_is_429(serving: Serving, spec: DeploymentSpec) -> None:
