@@ -110,12 +110,14 @@ def without(document: Json, paths: tuple[str, ...]) -> Json:
 
 
 def _drop(document: Json, path: list[str]) -> Json:
-    if path[0] not in document:
-        return document
-    if len(path) == 1:
-        return {name: value for name, value in document.items() if name != path[0]}
-    inner = document[path[0]]
-    return {**document, path[0]: _drop(inner, path[1:])} if isinstance(inner, dict) else document
+    # A name may have dots itself, as `azureml.labels` has.
+    for end in range(1, len(path) + 1):
+        name, rest = ".".join(path[:end]), path[end:]
+        if name in document and not rest:
+            return {each: value for each, value in document.items() if each != name}
+        if name in document and isinstance(inner := document[name], dict):
+            return {**document, name: _drop(inner, rest)}
+    return document
 
 
 def missing(sent: Any, shown: Any, where: str = "") -> list[str]:
