@@ -4,7 +4,8 @@ Machines differ and are noisy, so every figure stands beside a reference that wa
 is what counts. `python -m bench --from-nothing` also empties a cache of its own and sets up from there, which takes
 minutes; `--control-plane` measures Local Azure's alone, and prints what it finds; `--suite` times `make test` of the
 last commit, and adds that row; `--durations` brings stacks up with Azure's times, scaled down, and adds those rows;
-`--load` changes a stack under load, `--router` compares the router with others: each writes a section of its own.
+`--load` changes a stack under load, `--router` compares the router with others, `--batch` a batch job with a loop: each
+writes a section of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
-from bench import control_plane, durations, no_lost_request, page, router
+from bench import batch, control_plane, durations, no_lost_request, page, router
 from bench.clone import Clone, copy_of_the_tree
 from bench.figures import Figure, median, timed
 
@@ -56,6 +57,7 @@ def main() -> int:
         help=f"only what is lost under load, of at least so many requests ({no_lost_request.REQUESTS:,})",
     )
     parser.add_argument("--router", action="store_true", help="only what the router adds to a request")
+    parser.add_argument("--batch", action="store_true", help="only what a batch job adds to its mini-batches")
     options = parser.parse_args()
     if options.durations:
         return _only_the_durations(options.durations)
@@ -63,6 +65,8 @@ def main() -> int:
         return _only_the_load(options.load)
     if options.router:
         return _only_the_router()
+    if options.batch:
+        return _only_the_batch()
     if options.suite:
         return _only_the_suite()
     if options.control_plane:
@@ -118,6 +122,13 @@ def _only_the_load(requests: int) -> int:
 def _only_the_router() -> int:
     text = router.measure()
     PAGE.write_text(page.with_section(PAGE.read_text(), router.TITLE, text))
+    print(text)
+    return 0
+
+
+def _only_the_batch() -> int:
+    text = batch.measure()
+    PAGE.write_text(page.with_section(PAGE.read_text(), batch.TITLE, text))
     print(text)
     return 0
 

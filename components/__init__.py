@@ -10,6 +10,7 @@ lean.use(
     "authorization",
     "containerregistry",
     "keyvault",
+    "logic",
     "machinelearningservices",
     "managedidentity",
     "monitor",

@@ -1,4 +1,4 @@
-"""A batch endpoint: scoring in bulk, its deployments, and the one that is the default."""
+"""A batch endpoint: scoring in bulk, its deployments, the one that is the default, and its timetables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,8 @@ import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
+from components.batch_invoker import BatchInvoker
+from components.batch_schedule import BatchSchedule
 from components.compute_cluster import ComputeCluster
 from components.endpoint import Endpoint
 from components.workspace import MLWorkspace
@@ -19,7 +21,8 @@ OUTPUT_ACTIONS = {"append_row": "AppendRow", "summary_only": "SummaryOnly"}
 class BatchEndpoint(Endpoint):
     """A batch endpoint with its deployments, brought up one after another, and then its default.
 
-    `clusters` are the stack's own, by the names that deployments call them.
+    `clusters` are the stack's own, by the names that deployments call them. `schedules` are the Logic Apps of each
+    schedule, by their names in Azure.
 
     ```python
     endpoint = BatchEndpoint(
@@ -42,16 +45,19 @@ class BatchEndpoint(Endpoint):
     ) -> None:
         super().__init__(name, settings=settings, workspace=workspace, opts=opts)
         self._settings, self._clusters = settings, clusters
+        self.schedules: dict[str, list[str]] = {}
         endpoint = self._make_endpoint(endpoint_name)
         self._bring_up(endpoint, settings.deployments)
         default = settings.default_deployment or next(iter(settings.deployments), None)
         if default:
-            self._make_default(endpoint, self.deployments[default])
+            made = self._make_default(endpoint, self.deployments[default])
+            self._make_schedules(endpoint, endpoint_name, made)
         self.outputs: dict[str, Any] = {
             "name": endpoint_name,
             "invokeUri": endpoint.properties.scoring_uri,
             "defaultDeployment": default,
             "deployments": self.deployments,
+            "schedules": self.schedules,
         }
         self.register_outputs(self.outputs)
 
@@ -78,9 +84,11 @@ class BatchEndpoint(Endpoint):
         return {"compute": deployment.compute}
 
     def _compute(self, name: str) -> pulumi.Output[str]:
-        """The ARM id of a cluster of the stack, or of one that is in the workspace already (`azureml:<name>`)."""
+        """The ARM id of a cluster: one of the stack, one of the workspace (`azureml:<name>`), or any by that id."""
         if name in self._clusters:
             return self._clusters[name].id
+        if name.startswith("/"):
+            return pulumi.Output.from_input(name)
         return self._workspace.id.apply(lambda id_: f"{id_}/computes/{name.removeprefix('azureml:')}")
 
     def _make_default(self, endpoint: ml.BatchEndpoint, deployment: str) -> DefaultDeployment:
@@ -92,6 +100,29 @@ class BatchEndpoint(Endpoint):
             "provisioningStates": self._states(),
         }
         return DefaultDeployment(f"{self._prefix}-default", inputs=inputs, opts=self._opts(depends_on=self._made))
+
+    def _make_schedules(self, endpoint: ml.BatchEndpoint, endpoint_name: str, default: pulumi.Resource) -> None:
+        """The timetables: begun when the endpoint has its default, and gone before anything that they need."""
+        schedules, below = self._settings.schedules, pulumi.ResourceOptions(parent=self)
+        if not schedules:
+            return
+        invoker = BatchInvoker(
+            f"{self._prefix}-invoker", endpoint_name=endpoint_name, workspace=self._workspace, opts=below
+        )
+        self.schedules = {
+            name: BatchSchedule(
+                f"{self._prefix}-{name}",
+                workflow_name=f"{endpoint_name}-{name}",
+                settings=schedule,
+                invoke_uri=endpoint.properties.scoring_uri,
+                deployment=self.deployments[schedule.deployment] if schedule.deployment else None,
+                invoker=invoker,
+                workspace=self._workspace,
+                ready=[endpoint, *self._made, default],
+                opts=below,
+            ).workflows
+            for name, schedule in schedules.items()
+        }
 
 
 def _properties(

@@ -44,6 +44,11 @@ def role_assignment_name(scope: str, role: str, principal: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope}|{role}|{principal}".lower()))
 
 
+def role_definition_name(scope: str, stem: str) -> str:
+    """The GUID of a role of our own, the same at every run."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope}|role|{stem}".lower()))
+
+
 def global_name(stem: str, unique: str, longest: int) -> str:
     """A name for what is unique in all of Azure and takes lower-case letters and digits only."""
     digest = hashlib.sha256(unique.lower().encode()).hexdigest()[:8]

@@ -1,5 +1,6 @@
 """The workspace and what it stands on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ class MLWorkspace(pulumi.ComponentResource):
         self.resource = foundation.resource
         # Taken from the id, so that what is in the workspace also waits for it.
         self.resource_group_name = self.id.apply(lambda id_: id_.split("/")[4])
+        self.group_id = self.id.apply(lambda id_: "/".join(id_.split("/")[:5]))
         self.name = self.id.apply(lambda id_: id_.rpartition("/")[2])
         self.address = {
             "subscriptionId": self.subscription_id,
@@ -118,6 +120,8 @@ class MLWorkspace(pulumi.ComponentResource):
             workspace_name=self.workspace_name,
             opts=pulumi.InvokeOptions(parent=self),
         )
+        if found.public_network_access == "Disabled":
+            self._refuse_schedules()
         return Foundation(
             id=pulumi.Output.from_input(found.id),
             guid=pulumi.Output.from_input(found.workspace_id),
@@ -125,6 +129,17 @@ class MLWorkspace(pulumi.ComponentResource):
             registry=found.container_registry,
             location=str(found.location),
         )
+
+    def _refuse_schedules(self) -> None:
+        """Logic Apps of the consumption plan are in no network but Azure's public one. Raises `pulumi.RunError`."""
+        endpoints = self._settings.batch_endpoints.items()
+        if keys := [f"batchEndpoints.{name}.schedules" for name, endpoint in endpoints if endpoint.schedules]:
+            raise pulumi.RunError(
+                f"{', '.join(keys)}: workspace {self.workspace_name} has no public network access, so that a Logic App "
+                "cannot reach it; remove schedules, and invoke the endpoint from within the network: by a pipeline of "
+                "Azure Data Factory that has a managed private endpoint to the workspace, or by cron on a machine "
+                "there (az ml batch-endpoint invoke)."
+            )
 
     def _new(self, location: str) -> Foundation:
         group = resources.ResourceGroup(
@@ -242,8 +257,9 @@ class MLWorkspace(pulumi.ComponentResource):
         identity: managedidentity.UserAssignedIdentity,
         *,
         parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
     ) -> authorization.RoleAssignment:
-        """Gives an identity a built-in role, by the GUID that the role has everywhere."""
+        """Gives an identity a role by its GUID, which a built-in one has everywhere."""
         workspace = WORKSPACE_ID.format(self.subscription_id, self.group_name, self.workspace_name)
         definitions = f"/subscriptions/{self.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
         return authorization.RoleAssignment(
@@ -254,5 +270,5 @@ class MLWorkspace(pulumi.ComponentResource):
             principal_id=identity.principal_id,
             # Without it Azure looks the principal up in a directory that may not know it yet.
             principal_type="ServicePrincipal",
-            opts=pulumi.ResourceOptions(parent=parent),
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on]),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -15,10 +16,12 @@ from localazure.arm.operations import Operations
 from localazure.arm.routes import Answer, Call, Route, Table
 from localazure.arm.store import Resource, Store
 from localazure.arm.weather import Weather
+from localazure.clock import MovableClock
 from localazure.errors import LocalAzureError, UnknownName
 from localazure.gateway.azurite import AzuriteFleet
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
+from localazure.outgoing import Outgoing
 from localazure.overview import Overview
 from localazure.providers import storage
 from localazure.providers.autoscale import Autoscale
@@ -31,10 +34,14 @@ from localazure.providers.insights import Insights
 from localazure.providers.keyvault import TYPE as VAULT_TYPE
 from localazure.providers.keyvault import Vaults
 from localazure.providers.kubernetes import KubernetesClusters
+from localazure.providers.logic.engine import Engine
+from localazure.providers.logic.http_action import Reply, Request
+from localazure.providers.logic.workflows import Workflows
 from localazure.providers.lookups import Lookups
 from localazure.providers.metrics import Metrics
 from localazure.providers.ml.assets import FAMILIES, Assets
 from localazure.providers.ml.batch import BatchDeployments, BatchEndpoints
+from localazure.providers.ml.clusters import Clusters
 from localazure.providers.ml.computes import Computes
 from localazure.providers.ml.datastores import Datastores
 from localazure.providers.ml.endpoints import inference_host
@@ -91,7 +98,8 @@ class LocalAzure:
         *,
         clock: Clock = utc_now,
     ) -> None:
-        """`serving` replaces the one that runs Envoy and inference servers; metrics and autoscale go by `clock`."""
+        """`serving` replaces the one that runs Envoy and inference servers; metrics, autoscale and the nodes of
+        compute clusters go by `clock`; workflows by one that begins there and can be put forward."""
         store = Store(home.database)
         self._serving = serving or Serving(settings, home, jwks=tokens.jwks(), issuer=tokens.issuer)
         self.weather = Weather(settings.weather, PROFILES, store)
@@ -99,15 +107,18 @@ class LocalAzure:
         self._cloud = Cloud(settings, home, store, operations, tokens, fleet, self._serving)
         self._control_port = 0
         self._envoy_port = 0
-        self._overview = Overview(self._cloud)
         self._router = Router(self._cloud)
         self._online = OnlineServing(self._cloud, self._router)
-        self._runner = JobRunner(self._cloud)
+        self._clusters = Clusters(self._cloud, self.weather, clock)
+        self._runner = JobRunner(self._cloud, self._clusters)
         self._jobs = Jobs(self._cloud, self._runner)
         self._history = History(home.metrics)
         self._clock = clock
         self.meter = Meter(self._serving.reading, self._history, clock)
         self.autoscaler = Autoscaler(self._cloud, self._history, clock, self._scale)
+        self.schedule = Engine(self._cloud, MovableClock(store, clock), self._outgoing)
+        self._workflows = Workflows(self._cloud, self.schedule)
+        self._overview = Overview(self._cloud, self._workflows.status)
         self._identities = Identities(self._cloud, self._router.push)
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
@@ -133,7 +144,7 @@ class LocalAzure:
             *ContainerRegistries(cloud).routes(),
             *KubernetesClusters(cloud).routes(),
             *self._workspaces.routes(),
-            *Computes(cloud).routes(),
+            *Computes(cloud, self._clusters).routes(),
             *Quotas(cloud).routes(),
             *Datastores(cloud).routes(),
             *(route for asset in FAMILIES for route in Assets(cloud, asset).routes()),
@@ -143,6 +154,7 @@ class LocalAzure:
             *BatchDeployments(cloud, self._jobs.cancel_below).routes(),
             *self._jobs.routes(),
             *Schedules(cloud).routes(),
+            *self._workflows.routes(),
             *poll_routes(
                 cloud, ONLINE_ENDPOINT_FAMILY, ONLINE_DEPLOYMENT_FAMILY, BATCH_ENDPOINT_FAMILY, BATCH_DEPLOYMENT_FAMILY
             ),
@@ -177,6 +189,7 @@ class LocalAzure:
             threading.Thread(target=self._online.bring_up, args=(deployment.id,), daemon=True).start()
         self.meter.start()
         self.autoscaler.start()
+        self.schedule.start()
 
     def _recover_accounts(self) -> None:
         accounts = self._cloud.store.of_type(storage.TYPE)
@@ -190,6 +203,7 @@ class LocalAzure:
 
     def stop(self) -> None:
         """Ends what runs; the store keeps what was under way for the next start."""
+        self.schedule.stop()
         self.autoscaler.stop()
         self.meter.stop()
         self._online.stop()
@@ -239,6 +253,13 @@ class LocalAzure:
                 return self._control_port
         return None
 
+    def _outgoing(self, request: Request) -> Reply:
+        """Sends what a workflow sends, as a client's request comes in. Raises Unreachable."""
+        return Outgoing(self.app, self._answers_itself, self.upstream)(request)
+
+    def _answers_itself(self, host: str) -> bool:
+        return not any(host == inference_host(each) for each in self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE))
+
     def principal(self, selector: str) -> str | None:
         """The object id of a user-assigned identity, as `Identities.principal`."""
         return self._identities.principal(selector)
@@ -264,6 +285,26 @@ class LocalAzure:
     def logs(self, name: str) -> dict[str, Any]:
         """Where a deployment or a job logs, as `Overview.logs`."""
         return self._overview.logs(name)
+
+    def pass_time(self, seconds: float = 0.0, until: datetime | None = None) -> dict[str, Any]:
+        """Puts the clock of workflows forward, by so much or to a time (UTC, where it has no offset).
+
+        Returns:
+            What it shows then, and by how many seconds it differs from the machine's.
+
+        Raises:
+            ClockRefused: it would go back, or more than 400 days forward.
+        """
+        clock = self.schedule.clock
+        if until is not None:
+            self.schedule.pass_time(until if until.tzinfo else until.replace(tzinfo=UTC))
+        elif seconds:
+            self.schedule.pass_time(clock.now() + timedelta(seconds=min(max(seconds, -1e9), 1e9)))
+        return {"now": clock.now().isoformat(), "aheadSeconds": clock.ahead.total_seconds()}
+
+    def preempt(self, cluster: str, count: int, seconds: float) -> dict[str, Any]:
+        """Takes nodes of a low-priority cluster back, as `Clusters.preempt`."""
+        return self._clusters.preempt(cluster, count, seconds)
 
     def endpoint_keys(self, name: str) -> dict[str, str]:
         """Both keys of an online endpoint.

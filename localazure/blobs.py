@@ -2,7 +2,8 @@
 
 import builtins
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -65,14 +66,19 @@ class Blobs:
         except ResourceNotFoundError:
             return []
 
-    def download_prefix(self, container: str, prefix: str, to: Path) -> "builtins.list[Path]":
+    def download_prefix(
+        self, container: str, prefix: str, to: Path, wanted: re.Pattern[str] | None = None
+    ) -> "builtins.list[Path]":
         """Download the blob called `prefix`, or the folder of that name, below `to`; returns the files.
 
-        A single blob becomes `to/<its last part>`; a folder's blobs keep their paths below the folder.
+        A single blob becomes `to/<its last part>`; a folder's blobs keep their paths below the folder. With `wanted`
+        only those whose paths below the folder it matches wholly.
         """
         source = self._service.get_container_client(container)
         files: list[Path] = []
         for name, place in self._below(container, prefix):
+            if wanted and not wanted.fullmatch(place):
+                continue
             target = _inside(to, place)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
@@ -82,7 +88,12 @@ class Blobs:
 
     def _below(self, container: str, prefix: str) -> Iterator[tuple[str, str]]:
         folder = prefix.rstrip("/")
-        for name in self.list(container, folder):
+        names = self.list(container, folder)
+        folders = _folders(names)
+        for name in names:
+            # Tools that know folders mark them by empty blobs of their names.
+            if name.endswith("/") or name in folders:
+                continue
             if name == folder:
                 yield name, name.rsplit("/", 1)[-1]
             elif not folder or name.startswith(f"{folder}/"):
@@ -119,6 +130,17 @@ class Blobs:
         everything = ResourceTypes(service=True, container=True, object=True)
         allowed = AccountSasPermissions.from_string(permissions)
         return generate_account_sas(self.account, self.key, everything, allowed, **window)
+
+
+def _folders(names: Sequence[str]) -> set[str]:
+    """Every folder that some of these names lie in."""
+    found: set[str] = set()
+    for name in names:
+        parent = name.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found
 
 
 def _inside(folder: Path, place: str) -> Path:

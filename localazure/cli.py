@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,8 @@ START_SECONDS = 180.0
 STOP_SECONDS = 12.0
 ANSWER_SECONDS = 3.0
 UNASKED_SECONDS = 3.0
+# Months of an hourly schedule may pass on the way.
+CLOCK_SECONDS = 600.0
 NOT_RUNNING = 3
 
 
@@ -73,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _duration(text: str) -> float:
+    """Seconds, of a number and a unit."""
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: a number with s, m, h or d, such as 8h")
+    return int(found[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
+
+
 HELP = {
     "start": "Start it, if it does not run, and return when it answers.",
     "stop": "End it and everything it started. What it holds is kept.",
@@ -81,6 +92,8 @@ HELP = {
     "logs": "Print its log, or that of a deployment or a batch job.",
     "keys": "Print the key of an endpoint.",
     "weather": "Show or set faults and delays as Azure has them; they hold until --reset.",
+    "clock": "Show the clock that schedules go by, or put it forward: what falls due on the way happens.",
+    "preempt": "Take nodes of a low-priority compute cluster back, as Azure does when it needs them.",
     "reset": "End it and delete everything that it holds.",
     "serve": "Be the daemon, in the foreground (start runs this).",
 }
@@ -111,6 +124,20 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
             "help": "have long operations take Azure's times, multiplied by FACTOR (alone: and no faults)",
         },
         "--reset": {"action": "store_true", "help": "go back to the weather of the settings"},
+    },
+    "clock": {
+        "--to": {"metavar": "TIME", "help": "such as 2026-03-29T02:00 (UTC), or with an offset"},
+        "--by": {"type": _duration, "metavar": "DURATION", "help": "such as 90m, 8h or 14d"},
+    },
+    "preempt": {
+        "cluster": {"help": "its name, or workspace/name"},
+        "-n --nodes": {"type": int, "default": 1, "metavar": "COUNT", "help": "how many nodes (default: 1)"},
+        "-s --seconds": {
+            "type": float,
+            "default": 60.0,
+            "metavar": "SECONDS",
+            "help": "after which there are nodes to be had again (default: 60)",
+        },
     },
     "keys": {
         "name": {"help": "the endpoint's name"},
@@ -281,6 +308,23 @@ def _asked_weather(options: argparse.Namespace) -> dict[str, Any]:
     return asked if options.azure is None else {**asked, "latency": {"profile": "azure", "factor": options.azure}}
 
 
+def _clock(context: _Context) -> int:
+    options, admin = context.options, Admin(context.home, CLOCK_SECONDS)
+    if options.to is not None or options.by is not None:
+        shown = admin.post("clock", json.dumps({"to": options.to, "seconds": options.by}))
+    else:
+        shown = admin.get("clock")
+    print(json.dumps(shown, indent=2))
+    return 0
+
+
+def _preempt(context: _Context) -> int:
+    options = context.options
+    asked = {"cluster": options.cluster, "nodes": options.nodes, "seconds": options.seconds}
+    print(json.dumps(Admin(context.home).post("preempt", json.dumps(asked)), indent=2))
+    return 0
+
+
 def _logs(context: _Context) -> int:
     options, home = context.options, context.home
     find = logs.Named(Admin(home), options.name, options.container) if options.name else None
@@ -300,6 +344,8 @@ COMMANDS: Mapping[str, Callable[[_Context], int]] = {
     "logs": _logs,
     "keys": _keys,
     "weather": _weather,
+    "clock": _clock,
+    "preempt": _preempt,
     "reset": _reset,
     "serve": _serve,
 }

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Protocol
 
 import uvicorn
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 8.0
+# For which nodes that were preempted are not to be had: a week is as good as for ever.
+MOST_SECONDS = 7 * 86_400
 # Clients keep connections: closing an idle one too early loses the request that is just being sent on it.
 KEEP_ALIVE_SECONDS = 75
 
@@ -73,6 +76,14 @@ class ControlPlane(Protocol):
 
     def logs(self, name: str) -> dict[str, Any]:
         """Where a deployment or a job logs; raises UnknownName."""
+        ...
+
+    def pass_time(self, seconds: float = 0.0, until: datetime | None = None) -> dict[str, Any]:
+        """Put the clock of schedules forward, by so much or to a time, and say what it shows then."""
+        ...
+
+    def preempt(self, cluster: str, count: int, seconds: float) -> dict[str, Any]:
+        """Take nodes of a low-priority cluster back for some seconds; raises UnknownName, LocalAzureError."""
         ...
 
     def stop(self) -> None:
@@ -173,6 +184,9 @@ class _Daemon:
             self._admin("/admin/keys", self._keys),
             self._admin("/admin/logs", self._logs),
             self._admin("/admin/stop", self._end, method="POST"),
+            self._admin("/admin/clock", lambda _: self._azure.pass_time()),
+            self._admin("/admin/clock", self._pass_time, method="POST", takes_body=True),
+            self._admin("/admin/preempt", self._preempt, method="POST", takes_body=True),
             self._admin("/admin/weather", lambda _: self._azure.weather.report()),
             self._admin("/admin/weather", self._set_weather, method="POST", takes_body=True),
             self._admin("/admin/weather", self._reset_weather, method="DELETE"),
@@ -206,6 +220,28 @@ class _Daemon:
 
     def _logs(self, name: str) -> dict[str, Any]:
         return self._azure.logs(name)
+
+    def _pass_time(self, body: str) -> dict[str, Any]:
+        try:
+            asked = json.loads(body)
+            until = datetime.fromisoformat(asked["to"]) if asked.get("to") else None
+            seconds = float(asked.get("seconds") or 0)
+        except (ValueError, TypeError, AttributeError) as error:
+            wanted = "The clock is put forward by seconds, or to a time such as 2026-03-29T02:00"
+            raise LocalAzureError(f"{wanted}: {error}.") from None
+        log.warning("the clock of schedules is put forward: %s", asked)
+        return self._azure.pass_time(seconds, until)
+
+    def _preempt(self, body: str) -> dict[str, Any]:
+        try:
+            asked = json.loads(body)
+            cluster, count, seconds = str(asked["cluster"]), int(asked["nodes"]), float(asked["seconds"])
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise LocalAzureError(f"A pre-emption names cluster, nodes and seconds; {error!r} is wrong.") from None
+        if count < 1 or not 0 <= seconds < MOST_SECONDS:
+            raise LocalAzureError(f"nodes is {count} and seconds {seconds:g}: give 1 or more, and 0 to {MOST_SECONDS}.")
+        log.warning("nodes of a cluster are preempted: %s", asked)
+        return self._azure.preempt(cluster, count, seconds)
 
     def _set_weather(self, body: str) -> dict[str, Any]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from localazure.arm import ids
 from localazure.arm.store import Operation, Resource
 from localazure.errors import LocalAzureError, UnknownName
 from localazure.providers.cloud import Cloud
+from localazure.providers.ml import nodes
 from localazure.providers.ml.job_runner import ENDED, job_folder
 from localazure.providers.ml.names import (
     BATCH_DEPLOYMENT_TYPE,
     BATCH_ENDPOINT_TYPE,
+    COMPUTE_TYPE,
     JOB_TYPE,
     ONLINE_DEPLOYMENT_TYPE,
     ONLINE_ENDPOINT_TYPE,
@@ -44,19 +46,23 @@ class _Logger:
 class Overview:
     """Looks at the store and at what runs; changes nothing."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, workflows: Callable[[], list[Json]] = list) -> None:
+        """`workflows` says of each workflow when it runs."""
         self._cloud = cloud
+        self._workflows = workflows
 
     # Status --------------------------------------------------------------------------------------------------
 
     def status(self) -> Json:
-        """Endpoints with their traffic, deployments and processes; jobs with their progress; what is under way."""
+        """Endpoints with their traffic, deployments and processes; workflows; clusters; jobs and what is under way."""
         store = self._cloud.store
         running = {(each["endpoint"], each["deployment"]): each for each in self._cloud.serving.status()}
         jobs = [self._job(each) for each in store.of_type(JOB_TYPE)]
         return {
             "onlineEndpoints": [self._online(each, running) for each in store.of_type(ONLINE_ENDPOINT_TYPE)],
             "batchEndpoints": [self._batch(each) for each in store.of_type(BATCH_ENDPOINT_TYPE)],
+            "workflows": self._workflows(),
+            "clusters": [nodes.summary(each) for each in filter(nodes.is_cluster, store.of_type(COMPUTE_TYPE))],
             "jobs": [job for job in jobs if job["status"] not in ENDED]
             + [job for job in jobs if job["status"] in ENDED][-SHOWN_JOBS:],
             "operations": [_operation(each) for each in store.running()],

@@ -29,7 +29,13 @@ def new_run() -> str:
 
 
 def spawn(
-    home: Home, argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path | None = None
+    home: Home,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a process of this home, in a session of its own, with its output appended to `log`.
 
@@ -42,7 +48,7 @@ def spawn(
             list(argv),
             env={**env, **marks},
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -18,6 +18,10 @@ def lines(status: Entry) -> Iterator[str]:
         yield from _online(endpoint)
     for endpoint in azure.get("batchEndpoints", []):
         yield from _batch(endpoint)
+    timetable = map(_workflow, azure.get("workflows", []))
+    yield from _section("Workflows", ("NAME", "STATE", "NEXT RUN", "LAST RUN"), timetable)
+    heads = ("NAME", "NODES", "OF", "STATE", "QUEUED JOBS", "")
+    yield from _section("Compute clusters", heads, map(_cluster, azure.get("clusters", [])))
     yield from _section("Jobs", ("NAME", "STATUS", "DEPLOYMENT", "PROGRESS"), map(_job, azure.get("jobs", [])))
     under_way = [(_name(each["resource"]), each["kind"]) for each in azure.get("operations", [])]
     yield from _section("Under way", ("ON", "OPERATION"), under_way)
@@ -83,10 +87,36 @@ def _batch(endpoint: Entry) -> Iterator[str]:
     yield from _table(("DEPLOYMENT", "", "STATE"), deployments)
 
 
+def _workflow(workflow: Entry) -> tuple[str, ...]:
+    last = workflow.get("lastRun")
+    ran = f"{_minute(last['startTime'])} ({last['status']})" if last else ""
+    return workflow["name"], workflow["state"], _minute(workflow.get("nextRun") or ""), ran
+
+
+def _minute(moment: str) -> str:
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else ""
+
+
 def _job(job: Entry) -> tuple[str, ...]:
     progress = job.get("progress") or ""
-    cut = progress if len(progress) <= LONGEST else progress[: LONGEST - 1] + "…"
-    return job["name"], job["status"], job.get("deployment") or "", cut
+    return job["name"], job["status"], job.get("deployment") or "", _shortened(progress)
+
+
+def _cluster(cluster: Entry) -> tuple[str, ...]:
+    states = cluster["nodes"]
+    state = cluster.get("state")
+    return (
+        cluster["name"],
+        ", ".join(f"{count} {name}" for name, count in states.items()) or "none",
+        f"{cluster['least']} to {cluster['most']}",
+        "" if state == "Succeeded" else state or "",
+        _shortened(", ".join(cluster["queued"])),
+        "; ".join(cluster["errors"]),
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _process(account: Entry) -> tuple[str, str]:

@@ -34,6 +34,11 @@ class Settings(BaseModel):
     """Scoring processes really started for a deployment, whatever its instance count."""
     max_batch_workers: int = Field(default_factory=_default_instances, ge=1)
     """Worker processes really started for a batch job, whatever its instance count and concurrency."""
+    max_batch_jobs: int = Field(default=4, ge=1)
+    """Batch jobs carried out at a time, whatever nodes their clusters have: further ones have theirs and wait."""
+    batch_worker_memory_mb: int | None = Field(default=None, ge=1)
+    """What a worker process of a batch job may hold before it is ended; by default a job's workers share four fifths of
+    the machine's memory."""
     python_fallback: bool = True
     """Another Python may stand in for one that cannot be had, with a warning."""
     relax_pins: bool = False

@@ -18,6 +18,9 @@ _AZURE = (
     Timing("PUT", f"{_ONLINE}/deployments", 420, 600, new=True),
     Timing("P[UA]T*", f"{_ONLINE}/deployments", 300, 300),
     Timing("PUT", f"{_ML}/batchEndpoints", 11, 11, new=True),
+    # A node of a compute cluster, which is allocated when a job needs it: what users measure of Azure Batch, which
+    # the clusters stand on (Azure/Batch, issue 145).
+    Timing("ALLOCATE", f"{_ML}/computes/nodes", 180, 480),
     Timing("PUT", _ML, 120, 300, new=True),
     Timing("PUT", f"{_ML}/models/versions", 1, 1, long=False),
     Timing("PUT", f"{_ML}/codes/versions", 1, 1, long=False),

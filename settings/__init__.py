@@ -36,6 +36,7 @@ from settings.models import (
 )
 from settings.rules import CLUSTER_NAME, Rules, traffic_findings
 from settings.scale import AutoscaleSettings
+from settings.schedules import ScheduleSettings
 from settings.serving import CollectionSettings, DataCollectorSettings, RequestLoggingSettings, SmokeTestSettings
 from settings.shapes import prune, shape_finding
 
@@ -59,6 +60,7 @@ __all__ = [
     "RequestLoggingSettings",
     "RequestSettings",
     "RetrySettings",
+    "ScheduleSettings",
     "Settings",
     "SettingsError",
     "SmokeTestSettings",

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from settings.base import SettingsModel, Whole
 from settings.kubernetes import ContainerResources, KubernetesClusterSettings
 from settings.scale import AutoscaleSettings
+from settings.schedules import ScheduleSettings
 from settings.serving import DataCollectorSettings, SmokeTestSettings
 
 # Pulumi.yaml gives this default to what is derived, since a key without a default would be required.
@@ -199,6 +200,7 @@ class BatchEndpointSettings(EndpointSettings):
 
     deployments: dict[str, BatchDeploymentSettings] = Field(default_factory=dict)
     default_deployment: str | None = None
+    schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
 
 
 class Settings(SettingsModel):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic.alias_generators import to_camel
 
 from settings.models import (
+    BatchEndpointSettings,
     CodeSettings,
     DeploymentSettings,
     EnvironmentSettings,
@@ -17,6 +18,7 @@ from settings.models import (
     Settings,
     SettingsModel,
 )
+from settings.schedule_rules import schedule_findings, twin_findings
 from settings.serving_rules import identity_findings, serving_findings
 from settings.shapes import key_path as _path
 from settings.target_rules import cluster_findings, kubernetes_target_findings, managed_target_findings
@@ -30,6 +32,7 @@ WORKSPACE_ID = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+",
     re.IGNORECASE,
 )
+COMPUTE_ID = re.compile(WORKSPACE_ID.pattern + r"/computes/[^/]+", re.IGNORECASE)
 RESOURCE_GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
 NAME_SUFFIX = re.compile(r"[a-z0-9]{1,12}")
 REFERENCE = re.compile(
@@ -160,12 +163,29 @@ class Rules:
                 yield f"{path}.defaultDeployment: is missing; name one of {', '.join(known)}."
             if endpoint.default_deployment is not None and endpoint.default_deployment not in known:
                 yield f"{path}.defaultDeployment: " + _unknown("deployment", endpoint.default_deployment, known)
+            yield from self.schedules(_path(path, "schedules"), name, endpoint, known)
+        yield from twin_findings(self.settings.batch_endpoints)
+
+    def schedules(self, path: str, name: str, endpoint: BatchEndpointSettings, known: list[str]) -> Findings:
+        """Findings on the timetables of a batch endpoint, whose deployments are `known`."""
+        for schedule, settings in endpoint.schedules.items():
+            own, written = _path(path, schedule), self.names("batchEndpoints", name, "schedules", schedule)
+            yield from schedule_findings(own, self.settings.azure_name(name), schedule, settings, written)
+            if settings.deployment is not None and settings.deployment not in known:
+                yield f"{own}.deployment: " + _unknown("deployment", settings.deployment, known)
 
     def compute(self, path: str, name: str, clusters: str = "computeClusters") -> Findings:
         # A cluster that is in an existing workspace already is named like every registered thing: azureml:<name>.
         known = self.names(clusters)
-        if name not in known and not re.fullmatch(r"azureml:[a-zA-Z0-9-]+", name):
+        if name in known or re.fullmatch(r"azureml:[a-zA-Z0-9-]+", name):
+            return
+        if clusters != "computeClusters" or not name.startswith("/"):
             yield f"{path}: " + _unknown(f"cluster of {clusters}", name, known)
+        elif not COMPUTE_ID.fullmatch(name):
+            yield (
+                f'{path}: "{name}" is not the ARM id of a cluster; it has the form /subscriptions/<id>/resourceGroups/'
+                "<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>/computes/<name>."
+            )
 
     def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings]) -> Findings:
         if len(deployments) > MAX_DEPLOYMENTS:

@@ -155,6 +155,11 @@ def windows_name(zone: str) -> str | None:
     return next(same, None)
 
 
+def known_name(zone: str) -> str | None:
+    """Windows' name for a zone that is given by it, or by its name in the IANA database."""
+    return zone if zone in WINDOWS.values() else windows_name(zone)
+
+
 def _rules(zone: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(zone)

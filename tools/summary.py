@@ -15,8 +15,10 @@ BATCH = (
     "from azure.ai.ml import Input, MLClient; from azure.identity import DefaultAzureCredential; "
     "ml = MLClient(DefaultAzureCredential(), '{subscription}', '{group}', '{workspace}'); "
     "job = ml.batch_endpoints.invoke('{endpoint}', input=Input(type='uri_folder', path='{data}')); "
-    "ml.jobs.stream(job.name); ml.jobs.download(job.name, download_path='predictions', output_name='score')"
+    "ml.jobs.stream(job.name); ml.jobs.download(job.name, download_path='{predictions}', output_name='score')"
 )
+PREDICTIONS = "predictions"
+BATCH_GUIDE = "docs/guides/batch.md"
 
 Outputs = Mapping[str, Any]
 
@@ -80,11 +82,15 @@ def _batch(name: str, endpoint: Outputs, outputs: Outputs, local: Mapping[str, s
         workspace=outputs["workspaceName"],
         endpoint=endpoint["name"],
         data=BATCH_SAMPLE,
+        predictions=PREDICTIONS,
     )
     command = f'{_python()} -c "{script}"'
     yield f"Batch endpoint {name}"
     yield f"  default      {endpoint.get('defaultDeployment')}"
     yield f"  score files  {_in_local_azure(command) if local else command}"
+    yield f"  predictions  then lie in the folder {PREDICTIONS}, and in Azure in the output score of the job"
+    if schedules := endpoint.get("schedules"):
+        yield f"  schedules    {', '.join(sorted(schedules))}; more in {BATCH_GUIDE}"
     yield ""
 
 

@@ -2,9 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from localazure.batch.spec import MiniBatch
+from localazure.home import Home
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What a worker is started with."""
+
+    home: Home
+    python: Path
+    script: Path
+    folders: tuple[Path, ...]
+    """First on the script's import path."""
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    stdout: Path
+    stderr: Path
+    logging_level: str
+    keep_rows: bool
+    cwd: Path
+    memory: int
+    """Bytes that the worker may hold; one that holds more is replaced."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,7 @@ class Failed:
     """One try of a mini-batch came to nothing."""
 
     batch: MiniBatch
-    kind: Literal["exception", "timeout", "crash"]
+    kind: Literal["exception", "timeout", "crash", "memory"]
     reason: str
     """One line."""
     trace: str = ""
@@ -41,8 +63,8 @@ class InitFailed(Exception):
 class Executor(Protocol):
     """Runs mini-batches, several at a time, each worker after one `init()`.
 
-    A worker that took too long or died is replaced; trying again is the job's decision, so each submitted
-    mini-batch has exactly one outcome.
+    A worker that took too long, grew too large or died is replaced; trying again is the job's decision, so each
+    submitted mini-batch has exactly one outcome. Nothing of it outlives the process that made it, however that ends.
     """
 
     def submit(self, batch: MiniBatch) -> None:
@@ -60,3 +82,9 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all workers, whatever they are doing. Idempotent."""
         ...
+
+
+class StartExecutor(Protocol):
+    """Makes an executor with a worker for each plan; a call of `run` may take `timeout` seconds."""
+
+    def __call__(self, plans: Mapping[str, WorkerPlan], timeout: float) -> Executor: ...

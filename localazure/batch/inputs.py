@@ -13,7 +13,7 @@ def list_files(source: Path, *, nested: bool) -> list[str]:
     `nested` says whether folders inside it are searched too: Azure does not for models without a script.
 
     Raises:
-        JobRefused: there is no such file or folder.
+        JobRefused: there is no such file or folder, or a folder in it cannot be read.
     """
     if source.is_file():
         return [str(source)]
@@ -23,10 +23,15 @@ def list_files(source: Path, *, nested: bool) -> list[str]:
 
 
 def _walk(folder: Path, nested: bool) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         if not nested:
             folders.clear()
         yield from (os.path.join(parent, name) for name in names)  # noqa: PTH118 - half a million files
+
+
+def _refuse(error: OSError) -> None:
+    # Left to itself the walk would leave out what it cannot read, and nobody would miss the rows.
+    raise JobRefused(f"The input folder {error.filename} cannot be read: {error.strerror}.")
 
 
 def has_folders(source: Path) -> bool:

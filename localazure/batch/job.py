@@ -1,21 +1,27 @@
 """One batch job from its inputs to its result. Knows how Azure counts, not how mini-batches are run."""
 
 import contextlib
+import hashlib
+import heapq
+import itertools
 import logging
 import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from localazure.batch.executor import Executor, Failed, InitFailed, Scored
+import psutil
+
+from localazure.batch.executor import Executor, Failed, InitFailed, Scored, StartExecutor, WorkerPlan
 from localazure.batch.inputs import has_folders, list_files, mini_batches
+from localazure.batch.journal import Journal
 from localazure.batch.logs import JobLog, worker_name
-from localazure.batch.output import Output, open_output
+from localazure.batch.output import free_target, publish
 from localazure.batch.spec import BatchResult, BatchSpec, JobRefused, MiniBatch
-from localazure.batch.workers import ProcessExecutor, Worker, WorkerPlan
+from localazure.batch.workers import ProcessExecutor
 from localazure.environment import container_environment
 from localazure.home import Home
 from localazure.settings import Settings
@@ -24,6 +30,8 @@ MLFLOW_SCRIPT = Path(__file__).with_name("mlflow_score.py")
 NAMED_FAILURES = 20
 LONGEST_REASON = 300
 POLL_SECONDS = 0.2
+# What the workers of a job may hold together of the machine's memory, unless the settings say otherwise.
+MEMORY_SHARE = 0.8
 # Read by the libraries that scripts use; everything else of the caller's environment stays with the caller.
 INHERITED = ("LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -32,28 +40,43 @@ class _Stopped(Exception):
     """The job ends early; the text is its message."""
 
 
-def run(spec: BatchSpec, *, home: Home, cancelled: threading.Event, settings: Settings | None = None) -> BatchResult:
+class _Canceled(Exception):
+    """The job ends here, and may go on later."""
+
+
+def run(
+    spec: BatchSpec,
+    *,
+    home: Home,
+    cancelled: threading.Event,
+    settings: Settings | None = None,
+    executor: StartExecutor = ProcessExecutor,
+) -> BatchResult:
     """Run a job to its end; blocks. Whatever goes wrong in it is in the result, and in the logs below `spec.log_dir`.
+
+    A job that was killed or cancelled goes on where it was when it is run again with the journal it left: no
+    mini-batch that has ended is scored again. Once it has ended, its result is the answer.
 
     Setting `cancelled` ends the job within a second. No process of the job is left when this returns.
 
     Raises:
-        OSError: the output or a log could not be written.
+        OSError: the output, the journal or a log could not be written.
     """
-    log = JobLog(spec.log_dir, spec.logging_level)
     tally = Tally()
-    settings = settings or Settings.load(home)
-    try:
-        batches = _plan(spec, log)
-        tally.total = sum(len(batch.files) for batch in batches)
-        workers = _worker_count(spec, len(batches), settings, log)
-        _run_batches(spec, home, settings, batches, workers, tally, log, cancelled)
-    except (JobRefused, _Stopped) as error:
-        log.progress(f"The job failed. {error}")
-        return BatchResult(False, tally.total, tally.failed, str(error))
-    message = tally.summary()
-    log.progress(message)
-    return BatchResult(True, tally.total, tally.failed, message)
+    with JobLog(spec.log_dir, spec.logging_level) as log:
+        try:
+            batches = _plan(spec, log)
+            tally.total = sum(len(batch.files) for batch in batches)
+            with Journal(spec.journal, _identity(spec, batches)) as journal:
+                job = _Job(spec, home, settings or Settings.load(home), batches, tally, journal, log, cancelled)
+                return job.finished() or job.run(executor)
+        except JobRefused as error:
+            message = str(error)
+            log.progress(f"The job failed. {message}")
+        except _Canceled:
+            message = "The job was canceled."
+            log.progress(message)
+        return BatchResult(False, tally.total, tally.failed, message)
 
 
 @dataclass
@@ -62,32 +85,62 @@ class Tally:
 
     total: int = 0
     succeeded: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
+    failed: int = 0
     unnamed: int = 0
     """Failed files of answers that were too short: which ones, only the script knows."""
-
-    @property
-    def failed(self) -> int:
-        return len(self.failures) + self.unnamed
+    _named: list["_Named"] = field(default_factory=list)
 
     def count(self, outcome: Scored | Failed) -> None:
         """Take in the final outcome of a mini-batch."""
+        for path, reason in named_failures(outcome).items():
+            self._name(path, reason)
         if isinstance(outcome, Failed):
-            self.failures.update(dict.fromkeys(outcome.batch.files, _short(outcome.reason)))
-            return
-        self.succeeded += outcome.succeeded
-        self.failures.update({path: _short(reason) for path, reason in outcome.failures.items()})
-        self.unnamed += len(outcome.batch.files) - outcome.succeeded - len(outcome.failures)
+            self.failed += len(outcome.batch.files)
+        else:
+            self.succeeded += outcome.succeeded
+            self.failed += len(outcome.batch.files) - outcome.succeeded
+            self.unnamed += unnamed_failures(outcome)
+
+    def _name(self, path: str, reason: str) -> None:
+        # No more than the summary names: half a million files may fail.
+        heapq.heappush(self._named, _Named(path, _short(reason)))
+        if len(self._named) > NAMED_FAILURES:
+            heapq.heappop(self._named)
 
     def summary(self) -> str:
-        """One sentence, then the failed files."""
+        """One sentence, then the failed files, of many the first by name."""
         text = f"Processed {self.total} files: {self.succeeded} succeeded, {self.failed} failed."
-        named = [f"{_display(path)}: {reason}" for path, reason in sorted(self.failures.items())]
-        if len(named) > NAMED_FAILURES:
-            named[NAMED_FAILURES:] = [f"and {len(named) - NAMED_FAILURES} more, see logs/user/error.txt"]
+        named = [f"{_display(each.path)}: {each.reason}" for each in sorted(self._named, reverse=True)]
+        if (more := self.failed - self.unnamed - len(named)) > 0:
+            named.append(f"and {more} more, see logs/user/error.txt")
         if self.unnamed:
-            named.append(f"{self.unnamed} without an element in what run() returned")
+            named.append(f"{self.unnamed} without an element in what run() returned, see logs/user/error.txt")
         return "\n".join([text, *named])
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A failed file; the smallest of them, for a heap, is the last by its name."""
+
+    path: str
+    reason: str
+
+    def __lt__(self, other: "_Named") -> bool:
+        return self.path > other.path
+
+
+def named_failures(outcome: Scored | Failed) -> Mapping[str, str]:
+    """Which files are known to have failed, and why."""
+    if isinstance(outcome, Failed):
+        return dict.fromkeys(outcome.batch.files, outcome.reason)
+    if outcome.succeeded == 0 and not outcome.failures:
+        return dict.fromkeys(outcome.batch.files, "run() returned nothing for it")
+    return outcome.failures
+
+
+def unnamed_failures(outcome: Scored) -> int:
+    """How many more failed: the answer has too few elements, and does not say for which files."""
+    return len(outcome.batch.files) - outcome.succeeded - len(named_failures(outcome))
 
 
 def _plan(spec: BatchSpec, log: JobLog) -> list[MiniBatch]:
@@ -122,86 +175,185 @@ def _worker_count(spec: BatchSpec, batches: int, settings: Settings, log: JobLog
     return min(wanted, limit, batches)
 
 
-def _run_batches(
-    spec: BatchSpec,
-    home: Home,
-    settings: Settings,
-    batches: Sequence[MiniBatch],
-    workers: int,
-    tally: Tally,
-    log: JobLog,
-    cancelled: threading.Event,
-) -> None:
-    log.progress(f"Job {spec.job}: {tally.total} files in {len(batches)} mini-batches, {workers} workers.")
-    output = open_output(spec)
-    try:
-        with _executor(spec, home, settings, workers, log) as executor:
-            for outcome in final_outcomes(executor, batches, spec.max_retries, 2 * workers, cancelled, log):
-                _take(outcome, spec, output, tally, log)
-        if not tally.succeeded:
-            raise _Stopped(_nothing_succeeded(tally))
-        output.commit()
-    finally:
-        output.discard()
+@dataclass(frozen=True)
+class _Job:
+    """One run of a job whose mini-batches are known."""
+
+    spec: BatchSpec
+    home: Home
+    settings: Settings
+    batches: Sequence[MiniBatch]
+    tally: Tally
+    journal: Journal
+    log: JobLog
+    cancelled: threading.Event
+
+    def finished(self) -> BatchResult | None:
+        """The result of a run that ended and was killed before anybody heard of it; its output is there."""
+        return self._leave(self.journal.result) if self.journal.result else None
+
+    def run(self, executor: StartExecutor) -> BatchResult:
+        """Score what is left to score, and end the job."""
+        workers = _worker_count(self.spec, len(self.batches), self.settings, self.log)
+        free_target(self.spec)
+        self.log.progress(
+            f"Job {self.spec.job}: {self.tally.total} files in {len(self.batches)} mini-batches, {workers} workers."
+        )
+        try:
+            left = self._take_up()
+            if any(left):
+                self._score(left, workers, executor)
+            if not self.tally.succeeded:
+                raise _Stopped(_nothing_succeeded(self.tally))
+        except _Stopped as error:
+            self.log.progress(f"The job failed. {error}")
+            return self._end(False, str(error))
+        message = self.tally.summary()
+        self.log.progress(message)
+        return self._end(True, message)
+
+    def _take_up(self) -> bytearray:
+        """Count what an earlier run has done; answers with a 1 for each mini-batch that is left to score."""
+        left = bytearray(b"\1") * len(self.batches)
+        for outcome in self.journal.past(self.batches):
+            left[outcome.batch.number] = 0
+            self._count(outcome)
+        if self.journal.discarded:
+            self.log.driver("The journal is of another job or of other inputs: it is begun anew.", logging.WARNING)
+        elif done := left.count(0):
+            self.log.progress(f"Going on with what was left: {done} mini-batches were processed before.")
+        return left
+
+    def _score(self, left: bytearray, workers: int, start: StartExecutor) -> None:
+        tries = self.journal.tries
+        batches = (
+            replace(batch, attempt=tries.get(batch.number, 0) + 1) for batch in itertools.compress(self.batches, left)
+        )
+        with self._executor(workers, start) as executor:
+            for outcome in final_outcomes(executor, batches, 2 * workers, self._next_try, lambda: self._next(executor)):
+                self._keep(outcome)
+
+    def _next(self, executor: Executor) -> Scored | Failed:
+        outcome, failure = None, None
+        while outcome is None and failure is None and not self.cancelled.is_set():
+            try:
+                outcome = executor.next(POLL_SECONDS)
+            except InitFailed as error:
+                failure = str(error)
+        # Whoever cancels may end the workers, too, which must not look like a fault of the script's.
+        if self.cancelled.is_set():
+            raise _Canceled
+        if outcome is None:
+            assert failure is not None
+            self.log.error("", f"init() failed: {_tail(failure, 1)}", failure)
+            raise _Stopped(f"The scoring script's init() failed. Last lines:\n{_tail(failure)}")
+        _log_outcome(outcome, self.log)
+        return outcome
+
+    def _next_try(self, outcome: Failed) -> MiniBatch | None:
+        """What to submit again after a failed try, if anything."""
+        batch = outcome.batch
+        if batch.attempt >= self.spec.max_retries:
+            return None
+        self.journal.failed(outcome, final=False)
+        return replace(batch, attempt=batch.attempt + 1)
+
+    def _keep(self, outcome: Scored | Failed) -> None:
+        if isinstance(outcome, Scored):
+            self.journal.scored(outcome)
+        else:
+            self.journal.failed(outcome, final=True)
+        self._count(outcome)
+        done = self.tally.succeeded + self.tally.failed
+        self.log.progress(f"{done} of {self.tally.total} files processed, {self.tally.failed} failed.")
+
+    def _count(self, outcome: Scored | Failed) -> None:
+        self.tally.count(outcome)
+        threshold = self.spec.error_threshold
+        if 0 <= threshold < self.tally.failed:
+            raise _Stopped(f"Exceeded error threshold {threshold}. {self.tally.summary()}")
+
+    def _end(self, succeeded: bool, message: str) -> BatchResult:
+        result = BatchResult(succeeded, self.tally.total, self.tally.failed, message)
+        self.journal.end(result)
+        return self._leave(result)
+
+    def _leave(self, result: BatchResult) -> BatchResult:
+        if result.succeeded:
+            publish(self.spec, self.journal.rows)
+        self.journal.rows.unlink(missing_ok=True)
+        return result
+
+    @contextlib.contextmanager
+    def _executor(self, workers: int, start: StartExecutor) -> Iterator[Executor]:
+        # Azure's driver moves to a temporary folder before it calls the script, so paths must not be relative.
+        with tempfile.TemporaryDirectory(prefix="aml-batch-", ignore_cleanup_errors=True) as scratch:
+            names = [worker_name(slot, self.spec.instance_count) for slot in range(workers)]
+            executor = start(self._plans(names, Path(scratch)), self.spec.timeout)
+            try:
+                yield executor
+            finally:
+                executor.close()
+
+    def _plans(self, names: Sequence[str], scratch: Path) -> Mapping[str, WorkerPlan]:
+        spec = self.spec
+        script, folders = _script(spec)
+        shared = WorkerPlan(
+            home=self.home,
+            python=spec.python,
+            script=script,
+            folders=folders,
+            arguments=driver_arguments(spec),
+            environment=worker_environment(spec, os.environ, container_environment(self.home, self.settings)),
+            stdout=Path(),
+            stderr=Path(),
+            logging_level=spec.logging_level,
+            keep_rows=spec.output_action == "AppendRow",
+            cwd=scratch,
+            memory=_memory(self.settings, len(names)),
+        )
+        return {name: replace(shared, stdout=self.log.stdout(name), stderr=self.log.stderr(name)) for name in names}
 
 
 def final_outcomes(
     executor: Executor,
-    batches: Sequence[MiniBatch],
-    tries: int,
+    batches: Iterable[MiniBatch],
     in_flight: int,
-    cancelled: threading.Event,
-    log: JobLog,
+    next_try: Callable[[Failed], MiniBatch | None],
+    outcome_of: Callable[[], Scored | Failed],
 ) -> Iterator[Scored | Failed]:
-    """Submit all mini-batches, at most `in_flight` ahead, and yield the last outcome of each exactly once."""
-    waiting, running = deque(batches), 0
-    while waiting or running:
-        while waiting and running < in_flight:
-            executor.submit(waiting.popleft())
+    """Submit all mini-batches, at most `in_flight` ahead, and yield the last outcome of each exactly once.
+
+    Those that are to be tried again are tried after all others.
+    """
+    fresh, again, running = iter(batches), deque[MiniBatch](), 0
+    while True:
+        while running < in_flight and (batch := next(fresh, None) or (again.popleft() if again else None)):
+            executor.submit(batch)
             running += 1
-        outcome = _next(executor, cancelled, log)
+        if not running:
+            return
+        outcome = outcome_of()
         running -= 1
-        _log_outcome(outcome, log)
-        if isinstance(outcome, Failed) and outcome.batch.attempt < tries:
-            waiting.append(replace(outcome.batch, attempt=outcome.batch.attempt + 1))
+        if isinstance(outcome, Failed) and (batch := next_try(outcome)):
+            again.append(batch)
         else:
             yield outcome
-
-
-def _next(executor: Executor, cancelled: threading.Event, log: JobLog) -> Scored | Failed:
-    outcome = None
-    while outcome is None:
-        if cancelled.is_set():
-            raise _Stopped("The job was canceled.")
-        try:
-            outcome = executor.next(POLL_SECONDS)
-        except InitFailed as error:
-            log.error("", f"init() failed: {_tail(str(error), 1)}", str(error))
-            raise _Stopped(f"The scoring script's init() failed. Last lines:\n{_tail(str(error))}") from None
-    return outcome
-
-
-def _take(outcome: Scored | Failed, spec: BatchSpec, output: Output, tally: Tally, log: JobLog) -> None:
-    tally.count(outcome)
-    if isinstance(outcome, Scored):
-        output.append(outcome.rows)
-    done = tally.succeeded + tally.failed
-    log.progress(f"{done} of {tally.total} files processed, {tally.failed} failed.")
-    if 0 <= spec.error_threshold < tally.failed:
-        raise _Stopped(f"Exceeded error threshold {spec.error_threshold}. {tally.summary()}")
 
 
 def _log_outcome(outcome: Scored | Failed, log: JobLog) -> None:
     batch = outcome.batch
     names = ", ".join(map(_display, batch.files))
     head = f"mini-batch {batch.number}, try {batch.attempt}, {len(batch.files)} files ({names})"
-    if isinstance(outcome, Scored):
-        log.node(outcome.worker, f"{head}: {outcome.succeeded} succeeded, run() took {outcome.seconds:.3f} s")
-        for path, reason in outcome.failures.items():
-            log.error(outcome.worker, f"{_display(path)}: {reason}")
-    else:
+    if isinstance(outcome, Failed):
         log.node(outcome.worker, f"{head}: {outcome.kind}")
         log.error(outcome.worker, f"{head}: {outcome.reason}", outcome.trace)
+        return
+    log.node(outcome.worker, f"{head}: {outcome.succeeded} succeeded, run() took {outcome.seconds:.3f} s")
+    for path, reason in named_failures(outcome).items():
+        log.error(outcome.worker, f"{_display(path)}: {reason}")
+    if count := unnamed_failures(outcome):
+        log.error(outcome.worker, f"{head}: {count} without an element in what run() returned")
 
 
 def _nothing_succeeded(tally: Tally) -> str:
@@ -209,41 +361,28 @@ def _nothing_succeeded(tally: Tally) -> str:
     return f"There is no succeeded mini batch item returned from run(). {tally.summary()}"
 
 
-@contextlib.contextmanager
-def _executor(spec: BatchSpec, home: Home, settings: Settings, workers: int, log: JobLog) -> Iterator[Executor]:
-    # Azure's driver moves to a temporary folder before it calls the script, so paths must not be relative.
-    with tempfile.TemporaryDirectory(prefix="aml-batch-", ignore_cleanup_errors=True) as scratch:
-        plan = _planner(spec, home, settings, log, Path(scratch))
-        names = [worker_name(slot, spec.instance_count) for slot in range(workers)]
-        executor = ProcessExecutor([Worker(name, plan(name)) for name in names], spec.timeout)
-        try:
-            yield executor
-        finally:
-            executor.close()
+def _identity(spec: BatchSpec, batches: Iterable[MiniBatch]) -> str:
+    """Tells jobs and their inputs apart: the rows of one must never count for another."""
+    found = hashlib.sha256(repr((spec.job, spec.output_action, spec.output_file_name, spec.script)).encode())
+    for batch in batches:
+        for path in batch.files:
+            found.update(os.fsencode(path) + b"\0%d\0" % _size(path))
+        found.update(b"\n")
+    return found.hexdigest()
 
 
-def _planner(
-    spec: BatchSpec, home: Home, settings: Settings, log: JobLog, scratch: Path
-) -> Callable[[str], WorkerPlan]:
-    script, folders = _script(spec)
-    environment = worker_environment(spec, os.environ, container_environment(home, settings))
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - half a million files
+    except OSError:
+        return -1
 
-    def plan(name: str) -> WorkerPlan:
-        return WorkerPlan(
-            home=home,
-            python=spec.python,
-            script=script,
-            folders=folders,
-            arguments=driver_arguments(spec),
-            environment=environment,
-            stdout=log.stdout(name),
-            stderr=log.stderr(name),
-            logging_level=spec.logging_level,
-            keep_rows=spec.output_action == "AppendRow",
-            cwd=scratch,
-        )
 
-    return plan
+def _memory(settings: Settings, workers: int) -> int:
+    """Bytes that each worker may hold."""
+    if settings.batch_worker_memory_mb is not None:
+        return settings.batch_worker_memory_mb << 20
+    return int(psutil.virtual_memory().total * MEMORY_SHARE / workers)
 
 
 def _script(spec: BatchSpec) -> tuple[Path, tuple[Path, ...]]:
@@ -290,7 +429,8 @@ def worker_environment(spec: BatchSpec, environ: Mapping[str, str], surroundings
 
 
 def _display(path: str) -> str:
-    return Path(path).name
+    # It goes into answers, which are UTF-8, and a file's name need not be.
+    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
 
 
 def _short(reason: str) -> str:

@@ -30,6 +30,8 @@ class BatchSpec:
     output_dir: Path
     """Becomes AZUREML_BI_OUTPUT_PATH; holds the output file at the end, and whatever the script writes there."""
     log_dir: Path
+    journal: Path
+    """A folder of the job's own, on the disk of `output_dir`: what a run that was killed left there is taken up."""
     instance_count: int
     max_concurrency_per_instance: int
     mini_batch_size: int
@@ -59,7 +61,7 @@ class BatchResult:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MiniBatch:
     """The files of one call of `run`, and which try this is (from 1)."""
 

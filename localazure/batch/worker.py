@@ -2,7 +2,7 @@
 
 Started as a file with the interpreter of the deployment's environment, so it uses the standard library only and runs
 on any Python from 3.8. It talks to the job in JSON lines over a Unix socket; the script may print what it likes. It
-ends when the socket does, so it cannot outlive the job.
+ends when the socket or its stdin does, with all that the script has started, so it cannot outlive the job.
 
 Answers are written as Azure's batch driver writes them: a DataFrame as CSV separated by spaces, without header and
 index; a list, tuple or array with one line per element, `str(element)`.
@@ -10,12 +10,15 @@ index; a list, tuple or array with one line per element, `str(element)`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import io
 import json
 import logging
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -25,9 +28,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+# Linux's, which the module fcntl does not name.
+F_SETSIG = 10
+
 
 def main(address: str) -> None:
     """Serve the job that listens at `address`, until it hangs up."""
+    die_with_the_job()
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     lines = connection.makefile("r", encoding="ascii")
@@ -36,6 +43,28 @@ def main(address: str) -> None:
     tasks: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=receive, args=(lines, tasks), daemon=True).start()
     serve(connection, tasks, setup)
+
+
+def die_with_the_job() -> None:
+    """Have the kernel kill this process and its children when the job's end of the pipe at stdin is closed.
+
+    Without it a script that computes in native code would go on: it lets no other thread notice that the job is gone.
+    """
+    if sys.platform == "linux" and leads_its_group():
+        # A kernel that does not know how leaves it to the thread that reads the socket.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpid())
+            fcntl.fcntl(0, F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    # Kept open out of the way: what reads stdin must find its end, and not wait for ever.
+    os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def leads_its_group() -> bool:
+    return os.getpgrp() == os.getpid()
 
 
 def redirect_stdout(path: str) -> None:
@@ -51,9 +80,12 @@ def redirect_stdout(path: str) -> None:
 def receive(lines: io.TextIOWrapper, tasks: queue.SimpleQueue[dict[str, Any]]) -> None:
     """Hand each line to the main thread. The end of them means that the job is gone: end at once, even within run()."""
     try:
-        for line in lines:
-            tasks.put(json.loads(line))
+        with contextlib.suppress(OSError):
+            for line in lines:
+                tasks.put(json.loads(line))
     finally:
+        if leads_its_group():
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)
 
 
@@ -102,13 +134,13 @@ def score(module: ModuleType, files: list[str], keep_rows: bool) -> dict[str, An
         if hasattr(answer, "__next__"):
             answer = list(answer)
         check(answer)
-        failures = getattr(answer, "failures", None)
-        known = isinstance(failures, dict)
+        said = getattr(answer, "failures", None)
+        failures = {path: str(said[path]) for path in files if path in said} if isinstance(said, dict) else {}
         return {
             "event": "scored",
             "rows": as_rows(answer) if keep_rows else "",
-            "succeeded": len(files) - len(failures) if known else min(len(answer), len(files)),
-            "failures": failures if known else {},
+            "succeeded": len(files) - len(failures) if isinstance(said, dict) else min(len(answer), len(files)),
+            "failures": failures,
             "seconds": time.perf_counter() - begin,
         }
     except BaseException as error:

@@ -11,42 +11,31 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from localazure import processes
-from localazure.batch.executor import Failed, InitFailed, Scored
+from localazure.batch.executor import Failed, InitFailed, Scored, WorkerPlan
 from localazure.batch.spec import MiniBatch
-from localazure.home import Home, last_lines
+from localazure.home import last_lines
 
 WORKER = Path(__file__).with_name("worker.py")
 # How soon a death that the socket does not show is noticed: a child of the script may hold the socket open.
 POLL_SECONDS = 0.2
 QUIET_END_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class WorkerPlan:
-    """What a worker process is started with."""
-
-    home: Home
-    python: Path
-    script: Path
-    folders: tuple[Path, ...]
-    """First on the script's import path."""
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    stdout: Path
-    stderr: Path
-    logging_level: str
-    keep_rows: bool
-    cwd: Path
+# A process that is killed in init() is no fault of the script's until it happens again and again.
+INIT_TRIES = 3
 
 
 class _Gone(Exception):
     """The process ended, or was ended, before it answered."""
+
+
+class _TooLarge(Exception):
+    """The process holds more memory than it may."""
 
 
 class Worker:
@@ -59,6 +48,7 @@ class Worker:
         self._closed = False
         self._idle = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._memory_seen = 0.0
         self._connection: socket.socket | None = None
         self._buffer = b""
 
@@ -71,32 +61,37 @@ class Worker:
         """Start a process and wait for the end of `init()`, however long it takes.
 
         Raises:
-            InitFailed: it raised, or the process ended.
+            InitFailed: it raised, or the process ended, which is tried a few times.
         """
         self._end_process()
-        try:
-            self._connect()
-            self._send(self._setup())
-            answer = self._receive(deadline=None)
-        except (_Gone, OSError) as error:
-            raise InitFailed(self._explain_death(error)) from None
-        if answer["event"] != "ready":
-            raise InitFailed(answer["trace"].rstrip() or answer["reason"])
-        self._idle = True
+        tries = 0
+        while not self._idle:
+            tries += 1
+            try:
+                self._init()
+            except _TooLarge as error:
+                self._end_process()
+                raise InitFailed(f"init() needs too much memory. {error}") from None
+            except (_Gone, OSError) as error:
+                reason = self._explain_death(error)
+                if tries == INIT_TRIES or self._closed or isinstance(error, FileNotFoundError):
+                    raise InitFailed(reason) from None
 
     def score(self, batch: MiniBatch, timeout: float) -> Scored | Failed:
-        """Run one mini-batch; a process that takes longer than `timeout` seconds is killed."""
+        """Run one mini-batch; a process that takes longer than `timeout` seconds, or too much memory, is killed."""
         self._idle = False
-        begin = time.monotonic()
         try:
             self._send({"files": batch.files})
-            answer = self._receive(deadline=begin + timeout)
+            answer = self._receive(deadline=time.monotonic() + timeout)
         except TimeoutError:
             self._end_process()
             return Failed(batch, "timeout", f"run() did not finish in {timeout:g} seconds", worker=self.name)
+        except _TooLarge as error:
+            self._end_process()
+            return Failed(batch, "memory", str(error), worker=self.name)
         except (_Gone, OSError) as error:
             return Failed(batch, "crash", self._explain_death(error), worker=self.name)
-        self._idle = True
+        self._idle = self._small()
         return _outcome(batch, answer, self.name)
 
     def close(self) -> None:
@@ -109,6 +104,14 @@ class Worker:
                     assert self._process is not None
                     self._process.wait(QUIET_END_SECONDS)
             self._end()
+
+    def _init(self) -> None:
+        self._connect()
+        self._send(self._setup())
+        answer = self._receive(deadline=None)
+        if answer["event"] != "ready":
+            raise InitFailed(answer["trace"].rstrip() or answer["reason"])
+        self._idle = True
 
     def _connect(self) -> None:
         # A socket's path must be short (104 bytes on macOS), so it is not in the home; the folder is private (0700).
@@ -129,7 +132,10 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise _Gone
-            self._process = processes.spawn(plan.home, argv, env=plan.environment, log=plan.stderr, cwd=plan.cwd)
+            # Nothing is ever written to its stdin: the worker is told by its end that this process is gone.
+            self._process = processes.spawn(
+                plan.home, argv, env=plan.environment, log=plan.stderr, cwd=plan.cwd, stdin=subprocess.PIPE
+            )
 
     def _accept(self, listener: socket.socket) -> None:
         listener.settimeout(POLL_SECONDS)
@@ -171,6 +177,7 @@ class Worker:
                 parts.append(self._read(deadline))
             except TimeoutError:
                 self._check_process()
+                self._check_memory()
         line, _, self._buffer = b"".join(parts).partition(b"\n")
         return json.loads(line)
 
@@ -188,6 +195,27 @@ class Worker:
     def _check_process(self) -> None:
         if self._closed or self._process is None or self._process.poll() is not None:
             raise _Gone
+
+    def _check_memory(self) -> None:
+        process, self._memory_seen = self._process, time.monotonic()
+        held = 0
+        if process is not None:
+            with contextlib.suppress(psutil.Error):
+                held = psutil.Process(process.pid).memory_info().rss
+        if held > self._plan.memory:
+            raise _TooLarge(
+                f"The worker process held {held >> 20:,} MB of memory, and it may hold {self._plan.memory >> 20:,} "
+                "(the setting batch_worker_memory_mb)."
+            )
+
+    def _small(self) -> bool:
+        """Whether the process may live on: one that leaks a little each time is replaced between two mini-batches."""
+        if time.monotonic() - self._memory_seen > POLL_SECONDS:
+            try:
+                self._check_memory()
+            except _TooLarge:
+                return False
+        return True
 
     def _explain_death(self, error: Exception) -> str:
         """Why the process is gone, and what it wrote last; the process is ended if it is not."""
@@ -216,6 +244,8 @@ class Worker:
         if self._process is not None:
             # At once, and its whole group: nobody waits for the answer of a script that hangs.
             processes.stop(self._process, grace=0)
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._process = None
 
     def _hang_up(self) -> None:
@@ -243,8 +273,8 @@ def _exit_text(code: int | None) -> str:
 class ProcessExecutor:
     """The `Executor` of this machine: a thread for each worker process."""
 
-    def __init__(self, workers: Sequence[Worker], timeout: float) -> None:
-        self._workers = tuple(workers)
+    def __init__(self, plans: Mapping[str, WorkerPlan], timeout: float) -> None:
+        self._workers = tuple(Worker(name, plan) for name, plan in plans.items())
         self._timeout = timeout
         self._tasks: queue.SimpleQueue[MiniBatch | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Scored | Failed | InitFailed] = queue.SimpleQueue()
@@ -278,6 +308,9 @@ class ProcessExecutor:
         try:
             worker.start()
             while (batch := self._tasks.get()) is not None and not self._closed.is_set():
+                # It may have been killed while it had nothing to do, which is no mini-batch's fault.
+                if not worker.alive:
+                    worker.start()
                 self._outcomes.put(worker.score(batch, self._timeout))
                 if not worker.alive and not self._closed.is_set():
                     worker.start()

@@ -1,4 +1,4 @@
-"""User-assigned identities, role definitions and role assignments; who needs which role is the other providers'."""
+"""User-assigned identities and role assignments; who needs which role is the other providers'."""
 
 from __future__ import annotations
 
@@ -25,16 +25,13 @@ from localazure.providers.common import (
     require_subscription,
 )
 from localazure.providers.filters import Term, read_filter
-from localazure.providers.roles import BUILT_IN_ROLES
+from localazure.providers.role_definitions import DEFINITIONS, RoleDefinitions, require_role
 
 IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{identity}"
 AUTHORIZATION = "/providers/Microsoft.Authorization"
 ASSIGNMENT_TYPE = "Microsoft.Authorization/roleAssignments"
 ASSIGNMENTS = "/{scope*}" + AUTHORIZATION + "/roleAssignments"
 ASSIGNMENT = ASSIGNMENTS + "/{assignment}"
-DEFINITION_TYPE = "Microsoft.Authorization/roleDefinitions"
-DEFINITIONS = AUTHORIZATION + "/roleDefinitions"
-DEFINITION = DEFINITIONS + "/{definition}"
 PRINCIPAL_TYPES = ("User", "Group", "ServicePrincipal", "ForeignGroup", "Device")
 
 
@@ -46,20 +43,17 @@ class Identities:
         self._cloud = cloud
         self._reassigned = reassigned
         self._identities = Plain(cloud, IDENTITY_TYPE, IDENTITY, self._compose)
+        self._definitions = RoleDefinitions(cloud, self._require_scope, reassigned)
 
     def routes(self) -> list[Route]:
         recorded = "asked for by scoring with Entra tokens, and by deployments whose endpoint has an identity of yours"
-        partly = "some of the built-in roles; their permissions are not listed"
         return [
             *self._identities.routes(),
             Route.of("PUT", ASSIGNMENT, self.assign, simplified=recorded),
             Route.of("GET", ASSIGNMENT, self.get),
             Route.of("DELETE", ASSIGNMENT, self.revoke),
             Route.of("GET", ASSIGNMENTS, self.list),
-            Route.of("GET", DEFINITIONS, self.definitions, simplified=partly),
-            Route.of("GET", DEFINITION, self.definition, simplified=partly),
-            Route.of("GET", "/{scope*}" + DEFINITIONS, self.definitions, simplified=partly),
-            Route.of("GET", "/{scope*}" + DEFINITION, self.definition, simplified=partly),
+            *self._definitions.routes(),
         ]
 
     def _compose(self, _call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> Composed:
@@ -146,7 +140,7 @@ class Identities:
         return found.id
 
     def _role_id(self, role: str) -> str:
-        """The full id of a built-in role. Raises ArmError (400, 404)."""
+        """The full id of a role. Raises ArmError (400, 404)."""
         guid = ids.name(role).lower()
         if not re.fullmatch(rf"(/subscriptions/[^/]+)?{DEFINITIONS}/[^/]+", role, re.IGNORECASE):
             raise invalid(
@@ -155,7 +149,7 @@ class Identities:
                 "InvalidRoleDefinitionId",
             )
         _require_guid(guid, "role definition ID")
-        _require_role(guid)
+        require_role(self._cloud, guid)
         return f"/subscriptions/{self._cloud.settings.subscription_id}{DEFINITIONS}/{guid}"
 
     def _principal_type(self, sent: dict[str, Any], principal: str) -> str:
@@ -251,43 +245,6 @@ class Identities:
         found = [each for each in self._cloud.store.of_type(ASSIGNMENT_TYPE) if is_near(each)]
         return listing([each for each in found if wanted.keeps(lambda term, each=each: satisfies(each, term))])
 
-    # Role definitions ----------------------------------------------------------------------------------------
-
-    def definitions(self, call: Call) -> Answer:
-        """The built-in roles; `$filter` by name or type."""
-        if "scope" in call.params:
-            self._require_scope(call)
-        wanted = read_filter(call, frozenset({"rolename", "type", "atscopeandbelow", "atscope"}))
-
-        def satisfies(name: str, term: Term) -> bool:
-            return term.op == "call" or term.compares(name if term.name == "rolename" else "BuiltInRole")
-
-        found = [
-            self._definition(call, guid)
-            for guid, name in BUILT_IN_ROLES.items()
-            if wanted.keeps(lambda term, name=name: satisfies(name, term))
-        ]
-        return Answer(200, {"value": found})
-
-    def definition(self, call: Call) -> Answer:
-        """GET of a built-in role."""
-        if "scope" in call.params:
-            self._require_scope(call)
-        guid = call.params["definition"].lower()
-        _require_role(guid)
-        return Answer(200, self._definition(call, guid))
-
-    def _definition(self, call: Call, guid: str) -> dict[str, Any]:
-        above = f"/subscriptions/{self._cloud.settings.subscription_id}" if "scope" in call.params else ""
-        properties = {
-            "roleName": BUILT_IN_ROLES[guid],
-            "type": "BuiltInRole",
-            "description": "",
-            "assignableScopes": ["/"],
-            "permissions": [],
-        }
-        return {"id": f"{above}{DEFINITIONS}/{guid}", "name": guid, "type": DEFINITION_TYPE, "properties": properties}
-
 
 def _refuse_change(existing: Resource, role: str, principal: str) -> None:
     held = existing.properties
@@ -302,10 +259,3 @@ def _refuse_change(existing: Resource, role: str, principal: str) -> None:
 def _require_guid(text: str, what: str) -> None:
     if not is_guid(text):
         raise invalid(f"The {what} '{text}' is not valid. The {what} must be a GUID.")
-
-
-def _require_role(guid: str) -> None:
-    if guid not in BUILT_IN_ROLES:
-        raise ArmError(
-            404, "RoleDefinitionDoesNotExist", f"The specified role definition with ID '{guid}' does not exist."
-        )

@@ -81,6 +81,8 @@ class KubernetesClusters:
         check_name(ids.name(resource_id), r"[a-zA-Z0-9][-_a-zA-Z0-9]{0,62}", "cluster", rule)
         sent = read.mapping(body, "properties", required=True)
         read.text(sent, "agentPublicKeyCertificate", "properties", required=True)
+        for name in ("distribution", "infrastructure"):
+            read.text(sent, name, "properties")
         properties: Json = {
             **sent,
             "provisioningState": "Succeeded",

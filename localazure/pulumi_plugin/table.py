@@ -188,6 +188,13 @@ RESOURCES: Mapping[str, ResourceType] = {
             naming="uuid",
         ),
         ResourceType(
+            token="azure-native:authorization:RoleDefinition",
+            path="/{scope}/providers/Microsoft.Authorization/roleDefinitions/{roleDefinitionId}",
+            root=frozenset(),
+            wire={"roleType": "type"},
+            naming="uuid",
+        ),
+        ResourceType(
             token="azure-native:monitor:AutoscaleSetting",
             path=_GROUP + "/providers/Microsoft.Insights/autoscalesettings/{autoscaleSettingName}",
             root=frozenset({"location", "tags"}),

@@ -229,13 +229,19 @@ def _slim(line: str) -> str:
     return f"mlflow-skinny{requirement.specifier}"
 
 
+def _takes_images(description: Mapping[str, Any]) -> bool:
+    """Whether Azure gives images to a model in batch: where its signature is of tensors, or it has none."""
+    signature = description.get("signature")
+    return not isinstance(signature, dict) or '"tensor"' in str(signature.get("inputs"))
+
+
 def _completed(wanted: Recipe, model: Path, need: Need) -> Recipe:
     """With what a container of Azure's MLflow image has besides the model's own requirements."""
-    flavors = _yaml(model / "MLmodel").get("flavors") or {}
-    brought = [package for flavor in flavors for package in MLFLOW_EXTRAS.get(flavor, ())]
-    # Batch reads parquet with it; the whole of MLflow brings it.
-    own = INFERENCE_SERVER if need == "online" else "pyarrow"
-    basics = ["mlflow-skinny", "pandas", "numpy", *brought, own]
+    description = _yaml(model / "MLmodel")
+    brought = [package for flavor in description.get("flavors") or {} for package in MLFLOW_EXTRAS.get(flavor, ())]
+    # Batch reads parquet with the one, which the whole of MLflow brings, and images with the other.
+    readers = ("pyarrow", "pillow") if _takes_images(description) else ("pyarrow",)
+    basics = ["mlflow-skinny", "pandas", "numpy", *brought, *((INFERENCE_SERVER,) if need == "online" else readers)]
     given = wanted.names | ({"mlflow-skinny"} if "mlflow" in wanted.names else set())
     missing = [name for name in dict.fromkeys(basics) if name not in given]
     return replace(wanted, requirements=(*wanted.requirements, *missing))

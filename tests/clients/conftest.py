@@ -153,6 +153,11 @@ class Place:
         insights = {"Application_Type": "web", "WorkspaceResourceId": logs}
         self.put(self.insights_id, {**where, "kind": "web", "properties": insights})
 
+    def put_workspace(self) -> None:
+        """Makes the workspace, on what `prepare` has made."""
+        parts = {"storageAccount": self.storage_id, "keyVault": self.vault_id, "applicationInsights": self.insights_id}
+        self.put(self.workspace_id, {"location": LOCATION, "identity": {"type": "SystemAssigned"}, "properties": parts})
+
     def keys(self) -> list[str]:
         """The storage account's two keys."""
         return [key["value"] for key in self.send("POST", f"{self.storage_id}/listKeys").json()["keys"]]
@@ -201,14 +206,7 @@ def place(daemon: Daemon) -> Place:
     place = Place(daemon, "clients")
     with daemon.evaluated():
         place.prepare()
-        parts = {
-            "storageAccount": place.storage_id,
-            "keyVault": place.vault_id,
-            "applicationInsights": place.insights_id,
-        }
-        place.put(
-            place.workspace_id, {"location": LOCATION, "identity": {"type": "SystemAssigned"}, "properties": parts}
-        )
+        place.put_workspace()
     return place
 
 

@@ -55,7 +55,7 @@ class Azure(mocks.Mocks):
 
     def _azure(self, args: mocks.MockResourceArgs, outputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         own = ("deploymentName", "endpointName", "computeName", "resourceName", "accountName", "registryName")
-        names = (*own, "workspaceName", "resourceGroupName")
+        names = (*own, "workflowName", "workspaceName", "resourceGroupName")
         name = next((outputs[key] for key in names if key in outputs), args.name)
         outputs["name"] = name
         if isinstance(outputs.get("identity"), dict) and "userAssignedIdentities" in outputs["identity"]:

@@ -66,6 +66,20 @@ class FakeAzure:
         files = [str(self._home.logs / full / f"{each}.log") for each in ("inference-server", "storage-initializer")]
         return {"name": full, "kind": "deployment", "files": files, "ended": False}
 
+    def pass_time(self, seconds: float = 0.0, until: Any = None) -> dict[str, Any]:
+        from localazure.errors import LocalAzureError
+
+        if until and until.year < 2020:
+            raise LocalAzureError("The clock goes forward only.")
+        return {"now": str(until), "aheadSeconds": seconds}
+
+    def preempt(self, cluster: str, count: int, seconds: float) -> dict[str, Any]:
+        from localazure.errors import UnknownName
+
+        if cluster != "cheap":
+            raise UnknownName(f"There is no compute cluster called {cluster!r}; there are: cheap.")
+        return {"cluster": cluster, "preempted": count, "canceled": [], "seconds": seconds}
+
     def stop(self) -> None:
         (self._home.path / "stopped").touch()
 

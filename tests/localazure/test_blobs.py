@@ -1,6 +1,7 @@
 """Blobs in folders: what is uploaded comes back the same, and stays in the folder it was meant for."""
 
 import builtins
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,20 @@ def test_a_prefix_is_a_folder_not_a_beginning(account: Blobs, container: str, mo
     account.upload_folder(container, "model2", model)
     files = account.download_prefix(container, "model/", tmp_path / "back")
     assert len(files) == 3, "model2 is another model"
+
+
+def test_only_what_matches_is_downloaded(account: Blobs, container: str, model: Path, tmp_path: Path) -> None:
+    account.upload_folder(container, "up", model)
+    files = account.download_prefix(container, "up", tmp_path / "back", re.compile(r"data/.*|empt"))
+    assert [file.name for file in files] == ["größe 1.bin"], "the whole path below the folder has to match"
+
+
+def test_blobs_that_mark_folders_are_no_files(account: Blobs, container: str, tmp_path: Path) -> None:
+    client = account._service.get_container_client(container)
+    for name in ("in", "in/deep", "in/deep-x", "in/deep/a", "in/empty/"):
+        client.upload_blob(name, b"")
+    account.download_prefix(container, "in", tmp_path / "back")
+    assert sorted(content(tmp_path / "back")) == ["deep-x", "deep/a"]
 
 
 def test_uploading_again_replaces(account: Blobs, container: str, model: Path, tmp_path: Path) -> None:

@@ -43,6 +43,27 @@ def test_an_unknown_endpoint_is_said_with_those_there_are(running: Installation)
     assert "there are: tumor-online" in done.stderr
 
 
+def test_the_clock_of_schedules_is_put_forward(running: Installation) -> None:
+    assert json.loads(running.ok("clock")) == {"now": "None", "aheadSeconds": 0.0}
+    assert json.loads(running.ok("clock", "--by", "8h"))["aheadSeconds"] == 8 * 3600
+    assert json.loads(running.ok("clock", "--to", "2026-03-29T02:00Z"))["now"] == "2026-03-29 02:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--by", "soon"), "a number with s, m, h or d"),
+        (("--to", "tomorrow"), "to a time such as 2026-03-29T02:00"),
+        (("--to", "2019-01-01"), "goes forward only"),
+    ],
+)
+def test_a_clock_that_cannot_be_put_there_is_said(running: Installation, arguments: list[str], words: str) -> None:
+    done = running.run("clock", *arguments)
+    assert done.returncode
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def blue(running: Installation) -> Iterator[Path]:
     """The log of the server of a deployment, which has not logged yet."""
@@ -209,6 +230,21 @@ def test_a_reader_that_has_enough_is_no_error(running: Installation, blue: Path)
     blue.write_text("line\n" * 200_000)
     done = running.shell(f'"$PYTHON" "$PROGRAM" logs blue -n 200000 --home "{running.home.path}" 2>&1 | head -1')
     assert done == "line\n"
+
+
+def test_nodes_of_a_cluster_are_preempted(running: Installation) -> None:
+    told = json.loads(running.ok("preempt", "cheap", "-n", "2", "-s", "5"))
+    assert told == {"cluster": "cheap", "preempted": 2, "canceled": [], "seconds": 5.0}
+    assert json.loads(running.ok("preempt", "cheap")) == {**told, "preempted": 1, "seconds": 60.0}
+    for arguments, said in (
+        (("dear",), "there are: cheap"),
+        (("cheap", "-n", "0"), "give 1 or more"),
+        (("cheap", "-s", "-1"), "0 to 604800"),
+        (("cheap", "-s", "nan"), "0 to 604800"),
+    ):
+        failed = running.run("preempt", *arguments)
+        assert failed.returncode == 1
+        assert said in failed.stderr
 
 
 def test_the_plugin_is_installed_by_one_start_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,3 +220,16 @@ def test_a_job_is_found_by_its_name_and_by_its_endpoints(cloud: Cloud) -> None:
     assert cloud.azure.logs("job2")["ended"] is True
     with pytest.raises(LocalAzureError, match=r"fits several: job1, job2\."):
         cloud.azure.logs("nightly")
+
+
+def test_workflows_are_shown_with_their_next_run_and_their_last() -> None:
+    last = {"name": "run", "status": "Failed", "startTime": "2026-03-29T01:00:00.1234560Z"}
+    nightly = {"name": "nightly", "state": "Enabled", "nextRun": "2026-03-30T01:00:00.0000000Z", "lastRun": last}
+    paused = {"name": "paused", "state": "Disabled", "nextRun": None, "lastRun": None}
+    azure = {"workflows": [nightly, paused]}
+    text = "\n".join(report.lines({"home": "here", "pid": 1, "ports": {}, "azure": azure}))
+    assert text.splitlines()[-3:] == [
+        "  NAME     STATE     NEXT RUN              LAST RUN",
+        "  nightly  Enabled   2026-03-30 01:00 UTC  2026-03-29 01:00 UTC (Failed)",
+        "  paused   Disabled",
+    ]

@@ -10,8 +10,8 @@ from pathlib import Path
 from localazure.tools import cache_dir, uv
 
 SCORING = Path(__file__).parents[2] / "scoring"
-# Read by pandas for parquet; the samples themselves do without.
-EXTRA = ("pyarrow",)
+# For parquet and for images; the samples themselves do without.
+EXTRA = ("pyarrow", "pillow")
 
 
 def train_pins() -> dict[str, str]:

@@ -49,6 +49,14 @@ def test_the_batch_command_is_one_that_a_shell_takes_apart_rightly() -> None:
     assert "'bulk-x1'" in script
 
 
+def test_a_batch_endpoint_says_where_its_predictions_go_and_when_it_scores_by_itself() -> None:
+    own = outputs({})
+    assert "folder predictions," in line(summary.of(own, LOCAL), "predictions")
+    assert "schedules" not in summary.of(own, LOCAL)
+    own["batchEndpoints"]["bulk"]["schedules"] = {"weekly": ["bulk-weekly"], "nightly": ["bulk-nightly"]}
+    assert line(summary.of(own, LOCAL), "schedules") == "nightly, weekly; more in docs/guides/batch.md"
+
+
 def test_in_azure_the_keys_come_from_azure() -> None:
     text = summary.of(outputs({"blue": 100.0}), None)
     assert line(text, "its keys") == "az ml online-endpoint get-credentials -n tumor-x1 -g rg -w ws"

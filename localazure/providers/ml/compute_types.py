@@ -71,7 +71,7 @@ def cluster(sent: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
         "virtualMachineImage": read.mapping(sent, "virtualMachineImage", WHERE) or None,
         "userAccountCredentials": before.get("userAccountCredentials")
         or _login(read.mapping(sent, "userAccountCredentials", WHERE)),
-        # The counts are made when it is asked for them: they follow the jobs.
+        # The counts, and whether it is resizing, are made when it is asked for them: its nodes have them.
         "allocationState": "Steady",
         "allocationStateTransitionTime": before["allocationStateTransitionTime"] if before and same else now(),
         "errors": None,

@@ -26,6 +26,7 @@ from localazure.providers.common import (
 )
 from localazure.providers.ml import compute_types as types
 from localazure.providers.ml import kubernetes, nodes, quota
+from localazure.providers.ml.clusters import Clusters
 from localazure.providers.ml.compute_types import AML_COMPUTE, COMPUTE_INSTANCE, KUBERNETES
 from localazure.providers.ml.names import (
     COMPUTE_FAMILY,
@@ -55,10 +56,11 @@ _ACTIONS = {
 
 
 class Computes:
-    """`…/workspaces/computes`. Nodes are this machine's processes: as many are shown as the jobs would have."""
+    """`…/workspaces/computes`. What a cluster's nodes do is in `clusters.py`."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, clusters: Clusters) -> None:
         self._cloud = cloud
+        self._clusters = clusters
         nothing = lambda operation: None  # noqa: E731
         cloud.operations.register("compute.write", Kind(nothing, self._ready, self._failed))
         cloud.operations.register("compute.delete", Kind(nothing, self._gone, self._failed))
@@ -92,9 +94,7 @@ class Computes:
         return found
 
     def _shown(self, compute: Resource) -> dict[str, Any]:
-        if compute.properties["computeType"] == AML_COMPUTE:
-            return nodes.shown(self._cloud, compute)
-        return compute.document
+        return nodes.shown(compute) if nodes.is_cluster(compute) else compute.document
 
     def list(self, call: Call) -> Answer:
         """The computes of a workspace."""
@@ -136,7 +136,7 @@ class Computes:
         if existing is not None:
             types.refuse_change(existing, document["properties"])
             kubernetes.refuse_types_gone(self._cloud, existing, document["properties"]["properties"])
-        self._cloud.store.put(Resource(resource_id, COMPUTE_TYPE, document))
+        self._cloud.store.put(Resource(resource_id, COMPUTE_TYPE, document, existing.hidden if existing else {}))
         operation = self._cloud.operations.begin("compute.write", resource_id)
         headers = long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace))
         first = document["properties"]["computeType"] == AML_COMPUTE and status == 201
@@ -229,12 +229,18 @@ class Computes:
         if compute.properties["computeType"] == COMPUTE_INSTANCE and inner["state"] == "Creating":
             done = {**inner["lastOperation"], "operationStatus": "Succeeded"}
             compute = compute.with_properties(properties={**inner, "state": "Running", "lastOperation": done})
-        self._cloud.store.put(with_state(compute, SUCCEEDED))
+        ready = replace(compute, hidden={**compute.hidden, "ready": True})
+        self._cloud.store.put(with_state(ready, SUCCEEDED))
+        self._clusters.step(compute.id)
 
     def _failed(self, operation: Operation, failure: Any) -> None:
         if compute := self._cloud.store.get(operation.resource):
             errors = [{"error": {"code": failure.code, "message": failure.message}}]
-            self._cloud.store.put(with_state(compute.with_properties(provisioningErrors=errors), FAILED))
+            failed = with_state(compute.with_properties(provisioningErrors=errors), FAILED)
+            if nodes.is_cluster(failed) and not nodes.is_ready(failed):
+                failed = self._clusters.close(failed)
+            self._cloud.store.put(failed)
+            self._clusters.step(failed.id)
 
     # Start, stop, restart ------------------------------------------------------------------------------------
 
@@ -283,7 +289,7 @@ class Computes:
     def list_nodes(self, call: Call) -> Answer:
         """POST listNodes: each node's state, and the job that it works for."""
         found = self._of_type(call, AML_COMPUTE, "list nodes")
-        return Answer(200, {"nodes": [node.document() for node in nodes.of(self._cloud, found)]})
+        return Answer(200, {"nodes": nodes.listed(found)})
 
     def list_keys(self, call: Call) -> Answer:
         """POST listKeys: only computes that Local Azure does not emulate have keys."""
@@ -312,7 +318,8 @@ class Computes:
                 f"underlyingResourceAction={action}; use {wanted}.",
             )
         kubernetes.refuse_detach(self._cloud, found)
-        self._cloud.store.put(with_state(found, DELETING))
+        deleting = with_state(found, DELETING)
+        self._cloud.store.put(self._clusters.close(deleting) if nodes.is_cluster(found) else deleting)
         operation = self._cloud.operations.begin("compute.delete", found.id)
         return Answer(202, headers=long_headers(self._cloud, call, COMPUTE_FAMILY, operation, region(workspace)))
 

@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from localazure.arm import ids
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource
+from localazure.blobs import Blobs
 from localazure.errors import LocalAzureError
 from localazure.gateway import hosts
 from localazure.providers import storage
@@ -26,7 +27,13 @@ from localazure.providers.ml.names import DATASTORE_TYPE, find_asset, guid
 
 log = logging.getLogger(__name__)
 
-_DATASTORE = re.compile(r"azureml://(?:.*/workspaces/[^/]+/)?datastores/([^/]+)/paths/(.*)", re.IGNORECASE)
+# `azureml://datastores/…`, its long form, and a datastore's ARM id followed by `/paths/…`, as Azure's examples have it.
+DATASTORE_URI = re.compile(
+    r"(?:azureml://(?:(?P<above>.*)/)?|(?:azureml:)?(?P<arm>/subscriptions/.*)/)"
+    r"datastores/(?P<name>[^/]+)/paths/(?P<path>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_FORMS = "azureml://datastores/<name>/paths/<path> or https://<account>.blob.core.windows.net/<container>/<path>"
 
 
 @dataclass(frozen=True)
@@ -36,40 +43,69 @@ class Place:
     account: Resource
     container: str
     path: str
+    glob: str | None = None
+    """Which of the blobs in the folder are meant, by their paths below it; None for all. See `expression`."""
+    kind: Literal["file", "folder", "either"] = "either"
+    """What has to lie there."""
 
 
 def locate(cloud: Cloud, workspace: Resource, uri: str) -> Place:
     """Where the content of a URI lies.
 
     Args:
-        uri: `azureml://…/datastores/<name>/paths/<path>` or `https://<account>.blob.core.windows.net/<container>/<path>`.
+        uri: `azureml://…/datastores/<name>/paths/<path>`, a datastore's ARM id with `/paths/<path>`, or
+            `https://<account>.blob.core.windows.net/<container>/<path>`.
 
     Raises:
         OperationFailed: `BadArgument` for another form, an unknown datastore or account.
     """
-    if named := _DATASTORE.fullmatch(uri):
-        return _in_datastore(cloud, workspace, named.group(1), unquote(named.group(2)))
-    scheme, host, blob = _split(uri)
-    account = hosts.storage_account(hosts.fold(host))
-    if scheme not in ("https", "wasbs") or account is None:
+    account, container, path = address(cloud, workspace, uri)
+    return Place(_account(cloud, account, uri), container, path)
+
+
+def address(cloud: Cloud, workspace: Resource, uri: str) -> tuple[str, str, str]:
+    """The storage account's name, container and path that a URI means, whether or not anything is there.
+
+    Raises:
+        OperationFailed: `BadArgument` for a form that `locate` does not read, or an unknown datastore.
+    """
+    if named := DATASTORE_URI.fullmatch(uri):
+        _check_workspace(workspace, named["above"] or named["arm"] or "", uri)
+        account, container = _datastore(cloud, workspace, named["name"])
+        return account, container, unquote(named["path"]).strip("/")
+    scheme, user, host, path = _split(uri)
+    account = hosts.storage_account(hosts.fold(host.replace(".dfs.", ".blob.", 1)))
+    if scheme not in ("https", "wasbs", "abfss") or account is None:
+        raise OperationFailed("BadArgument", f"Local Azure cannot read '{uri}'. It reads {_FORMS}.")
+    if scheme == "https":
+        user, _, path = path.lstrip("/").partition("/")
+    if not user:
+        raise OperationFailed("BadArgument", f"'{uri}' names no container. Local Azure reads {_FORMS}.")
+    return account, user, path.strip("/")
+
+
+def _check_workspace(workspace: Resource, above: str, uri: str) -> None:
+    # A datastore's name means something in its own workspace only.
+    found = re.search(r"workspaces/([^/]+)", above, re.IGNORECASE)
+    if found and not (ids.same(found[1], workspace.name) or ids.same(found[1], guid(workspace))):
         raise OperationFailed(
             "BadArgument",
-            f"Local Azure cannot read '{uri}': it reads datastore paths and blobs of its own storage accounts.",
+            f"'{uri}' names a datastore of workspace '{found[1]}', and this is workspace '{workspace.name}': name "
+            "one of its own datastores, or the blobs' https address.",
         )
-    container, _, path = blob.lstrip("/").partition("/")
-    return Place(_account(cloud, account, uri), container, path.strip("/"))
 
 
-def _split(uri: str) -> tuple[str, str, str]:
-    """Scheme, host and decoded path of a URI; nothing of any of them where it is none."""
+def _split(uri: str) -> tuple[str, str, str, str]:
+    """Scheme, user (where some schemes have the container), host and decoded path; empty where it is no URI."""
     try:
         parts = urlsplit(uri)
-        return parts.scheme, parts.hostname or "", unquote(parts.path)
+        return parts.scheme, parts.username or "", parts.hostname or "", unquote(parts.path)
     except ValueError:  # such as `https://[`
-        return "", "", ""
+        return "", "", "", ""
 
 
-def _in_datastore(cloud: Cloud, workspace: Resource, name: str, path: str) -> Place:
+def _datastore(cloud: Cloud, workspace: Resource, name: str) -> tuple[str, str]:
+    """The storage account's name and the container of a datastore."""
     datastore = cloud.store.get(f"{workspace.id}/datastores/{name}")
     if datastore is None or datastore.type.lower() != DATASTORE_TYPE.lower():
         raise OperationFailed("BadArgument", f"The datastore '{name}' does not exist in workspace '{workspace.name}'.")
@@ -77,7 +113,7 @@ def _in_datastore(cloud: Cloud, workspace: Resource, name: str, path: str) -> Pl
     if not container:
         kind = datastore.properties["datastoreType"]
         raise OperationFailed("BadArgument", f"Local Azure reads blob datastores only; '{name}' is of type {kind}.")
-    return Place(_account(cloud, datastore.properties.get("accountName") or "", name), container, path.strip("/"))
+    return datastore.properties.get("accountName") or "", container
 
 
 def _account(cloud: Cloud, name: str, asked: str) -> Resource:
@@ -93,7 +129,8 @@ def fetch(cloud: Cloud, place: Place, folder: Path) -> None:
     """Downloads a blob, or all below a path, into `folder`; nothing where the folder is there already.
 
     Raises:
-        OperationFailed: `ResourceNotFound` where nothing lies at the place.
+        OperationFailed: `ResourceNotFound` where nothing lies at the place, `UserError` for a file where a folder is
+            meant or the other way round.
     """
     with cloud.folders.hold(folder):
         if folder.is_dir():
@@ -101,14 +138,40 @@ def fetch(cloud: Cloud, place: Place, folder: Path) -> None:
         draft = folder.with_name(folder.name + ".part")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        if not storage.open_blobs(cloud, place.account).download_prefix(place.container, place.path, draft):
+        blobs = storage.open_blobs(cloud, place.account)
+        wanted = expression(place.glob) if place.glob else None
+        _check_kind(blobs, place)
+        if not blobs.download_prefix(place.container, place.path, draft, wanted):
             shutil.rmtree(draft, ignore_errors=True)
-            raise OperationFailed(
-                "ResourceNotFound",
-                f"Nothing lies at '{place.path}' in container '{place.container}' of storage account "
-                f"'{place.account.name}'.",
-            )
+            raise OperationFailed("ResourceNotFound", f"Nothing lies at {_named(place)}.")
         draft.rename(folder)
+
+
+def _check_kind(blobs: Blobs, place: Place) -> None:
+    """Azure mounts a folder as a folder and a file as a file, so an input that is called the other one has no files."""
+    if place.kind == "either" or place.glob or not place.path:
+        return
+    found = blobs.list(place.container, place.path)
+    is_file = place.path in found
+    if place.kind == "folder" and is_file and not any(name.startswith(f"{place.path}/") for name in found):
+        raise OperationFailed("UserError", f"{_named(place)} is a file: give the input the type UriFile (uri_file).")
+    if place.kind == "file" and found and not is_file:
+        raise OperationFailed("UserError", f"{_named(place)} is no file: for a folder the type is UriFolder.")
+
+
+def expression(glob: str) -> re.Pattern[str]:
+    """What a path with wildcards matches: `*` anything within a folder or file name, `**` across folders as well.
+
+    `**/` is also no folder at all, so `**/*.csv` finds files at every depth.
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*)", glob)
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    return re.compile("".join(wild.get(part) or re.escape(part) for part in parts), re.DOTALL)
+
+
+def _named(place: Place) -> str:
+    path = "/".join(part for part in (place.path, place.glob) if part)
+    return f"'{path}' in container '{place.container}' of storage account '{place.account.name}'"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ CHANGEABLE = ("description", "tags", "displayName", "properties", "isArchived", 
 
 _ASSET_TYPES = ("uri_file", "uri_folder", "mltable", "custom_model", "mlflow_model", "triton_model")
 INPUT_MODES = ("ReadOnlyMount", "ReadWriteMount", "Download", "Direct", "EvalMount", "EvalDownload")
-_OUTPUT_MODES = ("ReadWriteMount", "Upload", "Direct")
+OUTPUT_MODES = ("ReadWriteMount", "Upload", "Direct")
 
 
 def definition(sent: Mapping[str, Any], where: str) -> Json:
@@ -119,7 +119,7 @@ def _output(sent: Json, where: str) -> Json:
     kind = read.choice(sent, "jobOutputType", _ASSET_TYPES, None, where)
     if kind is None:
         raise invalid(f"'{where}.jobOutputType' is required.", "ValidationError")
-    mode = read.choice(sent, "mode", _OUTPUT_MODES, "ReadWriteMount", where)
+    mode = read.choice(sent, "mode", OUTPUT_MODES, "ReadWriteMount", where)
     uri = read.text(sent, "uri", where)
     return {**sent, "description": sent.get("description"), "uri": uri, "mode": mode, "jobOutputType": kind}
 

@@ -13,9 +13,22 @@ from localazure.providers.ml.names import BATCH_DEPLOYMENT_TYPE, JOB_TYPE
 
 
 def new_job(
-    asked: JobRequest, workspace: Resource, endpoint: Resource, deployment: Resource, *, caller: str, repeat: str | None
+    asked: JobRequest,
+    workspace: Resource,
+    endpoint: Resource,
+    deployment: Resource,
+    *,
+    sources: dict[str, str],
+    caller: str,
+    repeat: str | None,
 ) -> Resource:
-    """A job that has just been asked for, in the form that ARM keeps; `repeat` is the caller's id of the request."""
+    """A job that has just been asked for, in the form that ARM keeps.
+
+    Args:
+        asked: the invocation.
+        sources: where each input's files lie.
+        repeat: the caller's id of the request.
+    """
     moment = now()
     job_id = f"{workspace.id}/jobs/{asked.name}"
     properties = {
@@ -25,7 +38,7 @@ def new_job(
         "displayName": asked.name,
         "experimentName": asked.experiment or endpoint.name,
         "tags": _tags(asked, deployment),
-        "properties": {"azureml.parameters": driver_parameters(asked.settings)},
+        "properties": {**asked.own, "azureml.parameters": driver_parameters(asked.settings)},
         "services": services(asked.name, workspace),
         "computeId": asked.settings["compute"],
         "isArchived": False,
@@ -37,7 +50,9 @@ def new_job(
         "deployment": deployment.id,
         "settings": asked.settings,
         "inputs": asked.inputs,
-        "output": asked.output,
+        "sources": sources,
+        "output": asked.output.folder,
+        "outputs": asked.output.sent,
         # The run of the one child, which the predictions' folder is named after.
         "child": str(uuid.uuid4()),
         "request": repeat,
@@ -54,7 +69,7 @@ def _tags(asked: JobRequest, deployment: Resource) -> dict[str, str]:
         "azureml.deploymentname": deployment.name,
         "azureml.jobtype": "azureml.batchjob",
         "inputType": ",".join(sorted({each["jobInputType"] for each in asked.inputs.values()})),
-        "outputType": "UriFolder",
+        "outputType": next((each["jobOutputType"] for each in (asked.output.sent or {}).values()), "UriFolder"),
     }
 
 
@@ -118,6 +133,7 @@ def as_batch_job(job: Resource) -> dict[str, Any]:
         "inputData": job.hidden["inputs"],
         "compute": {"target": settings["compute"], "instanceCount": settings["resources"]["instanceCount"]},
         "output": {"datastoreId": None, "path": None},
+        **({"outputData": job.hidden["outputs"]} if job.hidden.get("outputs") else {}),
         "retrySettings": settings["retrySettings"],
         "miniBatchSize": settings["miniBatchSize"],
         "errorThreshold": settings["errorThreshold"],

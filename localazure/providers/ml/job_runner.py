@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,13 +15,18 @@ from localazure import batch
 from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import ArmError
+from localazure.arm.later import Later
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource, now
+from localazure.batch.instances import Instances
+from localazure.batch.workers import ProcessExecutor
 from localazure.errors import LocalAzureError
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
+from localazure.providers.ml.clusters import ENDED, Clusters, Failure, Places, change_job
 from localazure.providers.ml.content import Place, code_folder, fetch, locate, model_files
 from localazure.providers.ml.job_documents import is_batch
+from localazure.providers.ml.job_inputs import places
 from localazure.providers.ml.names import JOB_TYPE, find_asset, guid, workspace_above
 from localazure.providers.ml.online_serving import environment_spec
 from localazure.serving import ServingError
@@ -32,7 +37,8 @@ log = logging.getLogger(__name__)
 
 # Where Azure keeps what a run logs: the container of the workspace's artifact store.
 LOG_CONTAINER = "azureml"
-ENDED = ("Completed", "Failed", "Canceled")
+# What a cancelled job has to end by itself, before it is ended without it: an environment that is being built goes on.
+PATIENCE_SECONDS = 0.8
 
 
 def job_folder(cloud: Cloud, job: Resource) -> Path:
@@ -54,97 +60,173 @@ def _check(event: threading.Event) -> None:
         raise _Canceled
 
 
-class JobRunner:
-    """Runs jobs a few at a time; those that had not ended are taken up at the next start."""
+@dataclass(eq=False)
+class _Run:
+    """A job that is being carried out.
 
-    def __init__(self, cloud: Cloud, *, threads: int = 4) -> None:
+    Attributes:
+        places: the node of each of its instances, by number.
+        stop: set to end it.
+        verdict: status and error with which it ends where that is not its own doing.
+    """
+
+    places: Places
+    stop: threading.Event = field(default_factory=threading.Event)
+    verdict: tuple[str, Failure | None] | None = None
+
+
+class JobRunner:
+    """Carries jobs out once they have their nodes, a few at a time; a restart takes up those that had not ended."""
+
+    def __init__(self, cloud: Cloud, clusters: Clusters) -> None:
         self._cloud = cloud
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="job")
-        self._cancelled: dict[str, threading.Event] = {}
+        self._clusters = clusters
+        # Nodes are free, and this machine is small.
+        self._pool = ThreadPoolExecutor(cloud.settings.max_batch_jobs, thread_name_prefix="job")
+        self._later = Later()
+        self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         self._stopping = False
+        clusters.attach(self)
 
     def resume(self) -> None:
-        """Takes up the jobs that had not ended when the store was last open."""
+        """Takes up the jobs that had not ended when the store was last open, in the order in which they came."""
+        self._clusters.resume()
         for job in filter(is_batch, self._cloud.store.of_type(JOB_TYPE)):
-            if job.properties["status"] not in ENDED:
-                self.submit(job, resumed=True)
+            if job.properties["status"] == "CancelRequested":
+                self._end(job, "Canceled", None)
+            elif job.properties["status"] not in ENDED:
+                self.submit(job)
 
     def stop(self) -> None:
         """Ends the workers; jobs that ran are taken up at the next start."""
         self._stopping = True
+        self._clusters.stop()
+        self._later.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for event in list(self._cancelled.values()):
-            event.set()
+        for run in list(self._runs.values()):
+            run.stop.set()
 
-    def submit(self, job: Resource, *, resumed: bool = False) -> None:
-        """Runs a job as soon as a place is free; `resumed` says that an earlier run may have written its output."""
-        with self._lock:
-            event = self._cancelled[ids.key(job.id)] = threading.Event()
-        self._pool.submit(self._carry_out, job, event, resumed)
+    def submit(self, job: Resource) -> None:
+        """Runs a job as soon as its cluster has nodes for it."""
+        self._clusters.enter(job.id)
 
     def cancel(self, job: Resource) -> None:
-        """Ends a job's workers within a second."""
-        with self._lock:
-            event = self._cancelled.get(ids.key(job.id))
-        if event is not None:
-            event.set()
+        """Ends a job within a second: its workers, and the hold that it has on its nodes."""
+        if self._run_of(job) is None:
+            self._clusters.withdraw(job)
+        # It may have begun meanwhile; one that begins only now sees what was written of it.
+        if run := self._run_of(job):
+            self._stop_run(job, run)
 
-    def _carry_out(self, job: Resource, event: threading.Event, resumed: bool) -> None:
+    # For the clusters ------------------------------------------------------------------------------------------------
+
+    def start(self, job: Resource, places: Places) -> None:
+        """A job has its nodes."""
+        with self._lock:
+            if self._stopping or ids.key(job.id) in self._runs:
+                return
+            run = self._runs[ids.key(job.id)] = _Run(places)
+        self._pool.submit(self._carry_out, job, run)
+
+    def move(self, job: Resource, places: Places) -> None:
+        """A job has lost nodes, or has got others for them."""
+        with self._lock:
+            if run := self._runs.get(ids.key(job.id)):
+                run.places = places
+
+    def end(self, job: Resource, status: str, error: Failure | None) -> None:
+        """A job is at its end, for a reason that is not its own."""
+        if self._run_of(job) is None:
+            self._end(job, status, error)
+        if run := self._run_of(job):
+            run.verdict = (status, error)
+            self._stop_run(job, run)
+
+    def _run_of(self, job: Resource) -> _Run | None:
+        with self._lock:
+            return self._runs.get(ids.key(job.id))
+
+    # The life of a job -----------------------------------------------------------------------------------------------
+
+    def _stop_run(self, job: Resource, run: _Run) -> None:
+        run.stop.set()
+        self._later.at(time.time() + PATIENCE_SECONDS, lambda: self._finish(job, run, None))
+
+    def _carry_out(self, job: Resource, run: _Run) -> None:
         failure, folder = None, None
         try:
-            self._begin(job, event)
+            self._begin(job, run.stop)
             folder = job_folder(self._cloud, job)
-            result = self._run(job, event, resumed)
+            result = self._run(job, run)
             failure = None if result.succeeded else {"code": "UserError", "message": result.message}
         except Exception as error:  # whatever it is, the job must end and say so
             failure = _failure(job, error)
-        if self._stopping:
-            return
-        status = "Canceled" if event.is_set() else "Failed" if failure else "Completed"
-        self._change(job, status=status, hidden={"endTime": now(), "error": failure})
-        self._clear(job, folder)
+        self._finish(job, run, failure)
+        if not self._stopping:
+            self._clear(job, folder)
+
+    def _finish(self, job: Resource, run: _Run, failure: Failure | None) -> None:
+        """Ends a job and frees its nodes, unless that has been done or the next start is to take it up."""
         with self._lock:
-            self._cancelled.pop(ids.key(job.id), None)
+            if self._stopping or self._runs.get(ids.key(job.id)) is not run:
+                return
+            del self._runs[ids.key(job.id)]
+        if run.stop.is_set():
+            self._end(job, *(run.verdict or ("Canceled", failure)))
+        else:
+            self._end(job, "Failed" if failure else "Completed", failure)
+
+    def _end(self, job: Resource, status: str, error: Failure | None) -> None:
+        with self._cloud.store.transaction():
+            change_job(self._cloud, job.id, status, {"endTime": now(), "error": error})
+            self._clusters.leave(job)
 
     def _clear(self, job: Resource, folder: Path | None) -> None:
         # Whoever deleted the job or its workspace removed the folder, and this thread may have made it again.
         if folder is not None and self._cloud.store.get(job.id) is None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _begin(self, job: Resource, event: threading.Event) -> None:
+    def _begin(self, job: Resource, stop: threading.Event) -> None:
         with self._cloud.store.transaction():
             found = self._cloud.store.get(job.id)
             # Canceled before it came to run, possibly before a restart.
-            if found is None or found.properties["status"] == "CancelRequested":
-                event.set()
-            _check(event)
-            self._change(job, status="Running")
+            if found is None or found.properties["status"] in ("CancelRequested", *ENDED):
+                stop.set()
+            _check(stop)
+            change_job(self._cloud, job.id, "Running")
 
-    def _change(self, job: Resource, *, status: str, hidden: dict[str, Any] | None = None) -> None:
-        with self._cloud.store.transaction():
-            found = self._cloud.store.get(job.id)
-            if found is not None:
-                changed = found.with_properties(status=status)
-                self._cloud.store.put(replace(changed, hidden={**found.hidden, **(hidden or {})}))
-
-    def _run(self, job: Resource, event: threading.Event, resumed: bool) -> batch.BatchResult:
+    def _run(self, job: Resource, run: _Run) -> batch.BatchResult:
         workspace = workspace_above(self._cloud, job.id)
-        if not resumed:
-            self._refuse_overwrite(workspace, job)
         folder = job_folder(self._cloud, job)
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "output").mkdir(parents=True)
-        (folder / "logs").mkdir()
-        inputs = self._fetch_inputs(workspace, job, folder / "inputs", event)
-        _check(event)
+        if not self._has_begun(job):
+            self._refuse_overwrite(workspace, job)
+            shutil.rmtree(folder, ignore_errors=True)
+        for part in ("output", "logs"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        # From here on what lies in the folder is this job's, and its output may be half uploaded.
+        change_job(self._cloud, job.id, "Running", {"begun": True})
+        inputs = self._fetch_inputs(workspace, job, folder / "inputs", run.stop)
+        _check(run.stop)
         spec = self._spec(workspace, job, folder, inputs)
-        _check(event)
+        _check(run.stop)
+        nodes = Instances.of(lambda: run.places) if self._clusters.may_lose_nodes(job) else ProcessExecutor
         try:
-            return batch.run(spec, home=self._cloud.home, cancelled=event, settings=self._cloud.settings)
+            return batch.run(
+                spec, home=self._cloud.home, cancelled=run.stop, settings=self._cloud.settings, executor=nodes
+            )
         finally:
             if not self._stopping:
-                self._upload(workspace, job, folder)
+                self._finalize(workspace, job, run, folder)
+
+    def _has_begun(self, job: Resource) -> bool:
+        found = self._cloud.store.get(job.id)
+        return found is not None and bool(found.hidden.get("begun"))
+
+    def _finalize(self, workspace: Resource, job: Resource, run: _Run, folder: Path) -> None:
+        if not run.stop.is_set():
+            change_job(self._cloud, job.id, "Finalizing")
+        self._upload(workspace, job, folder)
 
     def _refuse_overwrite(self, workspace: Resource, job: Resource) -> None:
         settings = job.hidden["settings"]
@@ -163,14 +245,10 @@ class JobRunner:
         self, workspace: Resource, job: Resource, folder: Path, event: threading.Event
     ) -> tuple[Path, ...]:
         found: list[Path] = []
-        for name, each in sorted(job.hidden["inputs"].items()):
+        for name, place in places(self._cloud, workspace, job):
             _check(event)
-            uri = each["uri"]
-            if uri.startswith("/subscriptions/") or re.match(r"azureml:[^/]", uri):
-                uri = find_asset(self._cloud, workspace, uri, "data", f"inputData.{name}").properties["dataUri"]
-            place = locate(self._cloud, workspace, uri)
-            fetch(self._cloud, place, folder / re.sub(r"[^\w.-]", "_", name))
-            found.append(folder / re.sub(r"[^\w.-]", "_", name))
+            fetch(self._cloud, place, folder / name)
+            found.append(folder / name)
         return tuple(found)
 
     def _spec(self, workspace: Resource, job: Resource, folder: Path, inputs: tuple[Path, ...]) -> batch.BatchSpec:
@@ -190,6 +268,7 @@ class JobRunner:
             inputs=inputs,
             output_dir=folder / "output",
             log_dir=folder / "logs",
+            journal=folder / "journal",
             instance_count=settings["resources"]["instanceCount"],
             max_concurrency_per_instance=settings["maxConcurrencyPerInstance"],
             mini_batch_size=settings["miniBatchSize"],

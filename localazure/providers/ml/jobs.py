@@ -16,6 +16,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import check_name, page, refuse_unsettled, require_subscription
 from localazure.providers.ml.job_definitions import JOB_TYPES
 from localazure.providers.ml.job_documents import as_batch_job, is_batch, new_job
+from localazure.providers.ml.job_inputs import check_uri, sources
 from localazure.providers.ml.job_request import JobRequest
 from localazure.providers.ml.job_runner import ENDED, JobRunner, job_folder
 from localazure.providers.ml.names import (
@@ -29,6 +30,7 @@ from localazure.providers.ml.names import (
     workspace_above,
     workspace_of,
 )
+from localazure.providers.ml.permissions import require_starter
 from localazure.providers.ml.queries import has_pairs, viewed
 from localazure.providers.ml.stored_jobs import NAME, NAME_RULE, resubmitted, submitted
 from localazure.serving.envoy_config import NO_DEPLOYMENT
@@ -43,6 +45,8 @@ _PAGE = 100
 REGIONAL = ".api.azureml.ms"
 FRONT_END = "/mferp/managementfrontend"
 DATA_PLANE_API = "2020-09-01-dataplanepreview"
+# The header that names a request which may come twice: as the client spells it, and as the standard does.
+REPEAT = ("repeatability_request-id", "repeatability-request-id")
 
 
 class Jobs:
@@ -104,7 +108,8 @@ class Jobs:
             if wanted := query.get(name):
                 found = [each for each in found if has_pairs(wanted, each.properties[of])]
         if query.get("scheduled", "").lower() == "true" or query.get("scheduleid"):
-            found = []  # No schedule fires yet, so none of them has begun a job.
+            # Schedules of Azure ML, which begin nothing here; a Logic App's call is a caller's like any other.
+            found = []
         return page(call, call.path, found[::-1], _PAGE)
 
     def delete(self, call: Call) -> Answer:
@@ -164,23 +169,32 @@ class Jobs:
     def invoke(self, call: Call) -> Answer:
         """POST on the scoring host: 201 with a job that is being prepared."""
         endpoint = self._endpoint_of_host(call.host)
+        require_starter(self._cloud, endpoint, call.caller)
         deployment = self._deployment(endpoint, call.headers.get("azureml-model-deployment"))
         workspace = workspace_above(self._cloud, endpoint.id)
         refuse_unsettled(self._cloud, endpoint.id)
-        repeat = call.headers.get("repeatability_request-id")
-        if repeat and (job := self._repeated(workspace, repeat)):
-            return Answer(201, as_batch_job(job))
-        asked = JobRequest.of(deployment.properties, read.mapping(call.json(), "properties"))
-        if self._cloud.store.get(f"{workspace.id}/jobs/{asked.name}"):
-            raise user_error(409, f"A job with the name '{asked.name}' already exists.")
-        who = str(call.caller.get("oid") or self._cloud.caller)
-        job = new_job(asked, workspace, endpoint, deployment, caller=who, repeat=repeat)
-        self._cloud.store.put(job)
-        self._cloud.store.after_commit(lambda: self._runner.submit(job))
+        repeat = next((call.headers[name] for name in REPEAT if call.headers.get(name)), None)
+        job = self._repeated(deployment, repeat) if repeat else None
+        if job is None:
+            job = self._begin(call, endpoint, deployment, repeat)
         # Recorded: the link names the deployment at the region's front end, not the job.
         link = f"https://{region(workspace)}{REGIONAL}{FRONT_END}{deployment.id}?api-version={DATA_PLANE_API}"
         headers = {"azureml-model-deployment": deployment.name, "x-request-id": str(uuid.uuid4()), "Location": link}
         return Answer(201, as_batch_job(job), headers)
+
+    def _begin(self, call: Call, endpoint: Resource, deployment: Resource, repeat: str | None) -> Resource:
+        workspace = workspace_above(self._cloud, endpoint.id)
+        asked = JobRequest.of(deployment.properties, call.json())
+        if self._cloud.store.get(f"{workspace.id}/jobs/{asked.name}"):
+            raise user_error(409, f"A job with the name '{asked.name}' already exists.")
+        found = sources(self._cloud, workspace, asked.inputs)
+        if asked.output.folder:
+            check_uri(self._cloud, workspace, asked.output.folder, "properties.outputData")
+        who = str(call.caller.get("oid") or self._cloud.caller)
+        job = new_job(asked, workspace, endpoint, deployment, sources=found, caller=who, repeat=repeat)
+        self._cloud.store.put(job)
+        self._cloud.store.after_commit(lambda: self._runner.submit(job))
+        return job
 
     def _endpoint_of_host(self, host: str) -> Resource:
         for endpoint in self._cloud.store.of_type(BATCH_ENDPOINT_TYPE):
@@ -195,7 +209,8 @@ class Jobs:
             raise ArmError(404, "NotFound", NO_DEPLOYMENT)
         return found
 
-    def _repeated(self, workspace: Resource, request: str) -> Resource | None:
+    def _repeated(self, deployment: Resource, request: str) -> Resource | None:
         # The client sends its request again when the connection broke; it must not run twice.
-        found = self._cloud.store.below(workspace.id, JOB_TYPE)
-        return next((job for job in found if job.hidden.get("request") == request), None)
+        found = self._cloud.store.below(workspace_above(self._cloud, deployment.id).id, JOB_TYPE)
+        mine = (job for job in found if job.hidden.get("request") == request)
+        return next((job for job in mine if ids.same(job.hidden["deployment"], deployment.id)), None)

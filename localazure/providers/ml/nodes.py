@@ -1,108 +1,129 @@
-"""Nodes of compute clusters: as many as the running jobs hold, those that are idle still, and the smallest number."""
+"""The nodes of compute clusters as ARM shows them; `allocation.py` has their rules, and `clusters.py` moves them."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from localazure.arm import body as read
-from localazure.arm import ids
 from localazure.arm.store import Resource
-from localazure.providers.cloud import Cloud
-from localazure.providers.ml.names import JOB_TYPE
+from localazure.providers.ml.allocation import STATES, Node, Pool, Scale
+from localazure.providers.ml.compute_types import AML_COMPUTE
+from localazure.providers.ml.names import DELETING, SUCCEEDED
 
-STATES = ("idle", "running", "preparing", "unusable", "leaving", "preempted")
-# What the nodes of a job are while it has these statuses. A job that waits for its turn has none.
-_AT_WORK = {
-    "Starting": "preparing",
-    "Provisioning": "preparing",
-    "Preparing": "preparing",
-    "Running": "running",
-    "Finalizing": "running",
-    "CancelRequested": "running",
-}
+Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node: its state, and the job that it works for."""
+def pool(cluster: Resource) -> Pool:
+    """A cluster's nodes and the jobs on it."""
+    return Pool.read(cluster.hidden.get("pool") or {})
 
-    id: str
-    state: str
-    run: str | None = None
 
-    def document(self) -> dict[str, Any]:
-        """The entry of `listNodes`. There is no machine behind it, so it has no address."""
-        return {
-            "nodeId": self.id,
-            "nodeState": self.state,
-            "runId": self.run,
+def with_pool(cluster: Resource, changed: Pool) -> Resource:
+    """A cluster with other nodes."""
+    return replace(cluster, hidden={**cluster.hidden, "pool": changed.kept()})
+
+
+def scale(cluster: Resource) -> Scale:
+    """A cluster's scale settings."""
+    sent = cluster.properties["properties"]["scaleSettings"]
+    rest = read.seconds(sent["nodeIdleTimeBeforeScaleDown"], "nodeIdleTimeBeforeScaleDown")
+    return Scale(sent["minNodeCount"], sent["maxNodeCount"], rest)
+
+
+def is_cluster(compute: Resource) -> bool:
+    """Whether a compute is one that has nodes of its own."""
+    return compute.properties.get("computeType") == AML_COMPUTE
+
+
+def is_ready(cluster: Resource) -> bool:
+    """Whether a cluster has nodes, or could have some: once it was created, and until it is deleted."""
+    return cluster.state != DELETING and (cluster.state == SUCCEEDED or bool(cluster.hidden.get("ready")))
+
+
+def held(cluster: Resource) -> int:
+    """The nodes whose cores a cluster has: those that are there, and come or go."""
+    return pool(cluster).count("idle", "running", "preparing", "leaving")
+
+
+def count(compute: Resource) -> int:
+    """The nodes that a compute counts for in the quota; a compute instance is one, stopped or not."""
+    if not is_cluster(compute):
+        return 1
+    # Its smallest number is promised to it from the start.
+    return 0 if compute.state == DELETING else max(held(compute), scale(compute).least)
+
+
+# As ARM shows them ----------------------------------------------------------------------------------------------------
+
+
+def listed(cluster: Resource) -> list[Json]:
+    """The entries of `listNodes`, those that work first. There is no machine behind a node, so it has no address."""
+    nodes = sorted(pool(cluster).nodes, key=lambda node: (node.state != "running", node.number))
+    return [
+        {
+            "nodeId": _node_id(cluster, node),
+            "nodeState": node.state,
+            "runId": node.job,
             "privateIpAddress": None,
             "publicIpAddress": None,
             "port": None,
         }
-
-
-def count(cloud: Cloud, compute: Resource) -> int:
-    """The nodes that a compute holds cores for; a compute instance is one, stopped or not."""
-    return len(of(cloud, compute)) if compute.properties.get("computeType") == "AmlCompute" else 1
-
-
-def of(cloud: Cloud, cluster: Resource) -> list[Node]:
-    """The nodes of a cluster, those that work first."""
-    scale = cluster.properties["properties"]["scaleSettings"]
-    rest = timedelta(seconds=read.seconds(scale["nodeIdleTimeBeforeScaleDown"], "nodeIdleTimeBeforeScaleDown"))
-    busy: list[tuple[str, str | None]] = []
-    resting = 0
-    for job in _jobs(cloud, cluster):
-        if state := _AT_WORK.get(job.properties["status"]):
-            busy += [(state, job.name)] * _instances(job)
-        elif _ended_within(job, rest):
-            resting = max(resting, _instances(job))
-    busy = busy[: scale["maxNodeCount"]]
-    whole = max(len(busy), min(resting, scale["maxNodeCount"]), scale["minNodeCount"])
-    states = [*busy, *[("idle", None)] * (whole - len(busy))]
-    return [Node(_node_id(cluster, at), state, run) for at, (state, run) in enumerate(states)]
-
-
-def shown(cloud: Cloud, cluster: Resource) -> dict[str, Any]:
-    """A cluster's document with the counts that its nodes give."""
-    found = [node.state for node in of(cloud, cluster)]
-    counts = {
-        "currentNodeCount": len(found),
-        "targetNodeCount": len(found),
-        "nodeStateCounts": {f"{state}NodeCount": found.count(state) for state in STATES},
-    }
-    inner = {**cluster.properties["properties"], **counts}
-    return {**cluster.document, "properties": {**cluster.properties, "properties": inner}}
-
-
-def _jobs(cloud: Cloud, cluster: Resource) -> list[Resource]:
-    # A job names its compute by id, or by name as in `azureml:<name>`.
-    names = (cluster.id.lower(), cluster.name.lower())
-    found = cloud.store.below(ids.parent(cluster.id), JOB_TYPE)
-    return [
-        job for job in found if str(job.properties.get("computeId") or "").lower().removeprefix("azureml:") in names
+        for node in nodes
     ]
 
 
-def _instances(job: Resource) -> int:
-    settings = job.hidden.get("settings") or {}
-    return int((settings.get("resources") or {}).get("instanceCount") or 1)
+def shown(cluster: Resource) -> Json:
+    """A cluster's document with the counts and errors of its nodes."""
+    found = pool(cluster)
+    resting = {"allocationState": "Resizing" if found.resizing else "Steady", "errors": _errors(cluster, found) or None}
+    if found.changed:
+        resting["allocationStateTransitionTime"] = _moment(found.changed)
+    inner = {**cluster.properties["properties"], **resting, **_counts(found)}
+    return {**cluster.document, "properties": {**cluster.properties, "properties": inner}}
 
 
-def _ended_within(job: Resource, rest: timedelta) -> bool:
-    ended = job.hidden.get("endTime")
-    return bool(ended) and _moment(str(ended)) + rest > datetime.now(UTC)
+def summary(cluster: Resource) -> Json:
+    """What `status` shows of a cluster: how many nodes are in which state, of how many, and who waits for some."""
+    found, bounds = pool(cluster), scale(cluster)
+    return {
+        "name": cluster.name,
+        "state": cluster.state,
+        "least": bounds.least,
+        "most": bounds.most,
+        "nodes": {state: found.count(state) for state in STATES if found.count(state)},
+        "running": [ask.job for ask in found.running],
+        "queued": [ask.job for ask in found.waiting],
+        "errors": [error["error"]["message"] for error in _errors(cluster, found)],
+    }
 
 
-def _moment(text: str) -> datetime:
-    # Seven digits of fraction are one more than Python reads.
-    return datetime.fromisoformat(text[: len("2026-01-01T00:00:00.000000")] + "+00:00")
+def _counts(found: Pool) -> Json:
+    return {
+        "currentNodeCount": len(found.nodes),
+        "targetNodeCount": found.target if found.resizing else len(found.nodes),
+        "nodeStateCounts": {f"{state}NodeCount": found.count(state) for state in STATES},
+    }
 
 
-def _node_id(cluster: Resource, at: int) -> str:
+def _errors(cluster: Resource, found: Pool) -> list[Json]:
+    failures = [node.failure for node in found.nodes if node.state == "unusable" and node.failure]
+    if found.starved:
+        text = (
+            f"Operation results in exceeding quota limits of Core: the cluster '{cluster.name}' waits for cores of its "
+            "VM size. Free some, or request more."
+        )
+        failures.append({"code": "ClusterCoreQuotaReached", "message": text})
+    unique = {failure["code"] + failure["message"]: failure for failure in failures}
+    return [{"error": {**failure, "details": [], "additionalInfo": []}} for failure in unique.values()]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0+00:00")
+
+
+def _node_id(cluster: Resource, node: Node) -> str:
     kind = "p" if cluster.properties["properties"].get("vmPriority") == "LowPriority" else "d"
-    return f"tvmps_{hashlib.sha256(f'{cluster.id.lower()} {at}'.encode()).hexdigest()}_{kind}"
+    return f"tvmps_{hashlib.sha256(f'{cluster.id.lower()} {node.number}'.encode()).hexdigest()}_{kind}"

@@ -1,4 +1,4 @@
-"""What identities must be allowed to do: those of an endpoint to serve, and those of its callers to score.
+"""What identities must be allowed to do: those of an endpoint to serve, and those of its callers to score by it.
 
 Identities that the system assigns get these roles by themselves; others need them from whoever made them.
 Source: https://learn.microsoft.com/azure/machine-learning/how-to-access-resources-from-endpoints-managed-identities
@@ -6,16 +6,18 @@ Source: https://learn.microsoft.com/azure/machine-learning/how-to-access-resourc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
 from localazure.arm import ids
+from localazure.arm.errors import ArmError
 from localazure.arm.operations import OperationFailed
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.identities import ASSIGNMENT_TYPE
+from localazure.providers.role_definitions import allows, custom_role
 from localazure.providers.roles import BUILT_IN_ROLES
 
 # The first of each is the one to give; the others allow more.
@@ -24,6 +26,12 @@ PULL_IMAGES = ("AcrPull", "AcrPush", "Contributor", "Owner")
 # Those that allow `…/onlineEndpoints/score/action`, by their definitions:
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 SCORE = ("AzureML Data Scientist", "Azure AI Developer", "Contributor", "Owner")
+# The same ones allow `…/batchEndpoints/jobs/write`, which starts a job:
+# https://learn.microsoft.com/azure/machine-learning/how-to-authenticate-batch-endpoint
+_BATCH = "Microsoft.MachineLearningServices/workspaces/batchEndpoints"
+# Of the actions that Microsoft's page asks for, those that are about the endpoint itself and about its jobs.
+START = (f"{_BATCH}/jobs/write", f"{_BATCH}/deployments/jobs/write", f"{_BATCH}/read", f"{_BATCH}/deployments/read")
+_SCORE = ("Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action",)
 
 
 def require(cloud: Cloud, workspace: Resource, endpoint: Resource) -> None:
@@ -46,13 +54,27 @@ def scorers(cloud: Cloud, endpoint_id: str) -> frozenset[str]:
 
     The one that `localazure env` hands out is the subscription's owner without having been made so.
     """
-    held = [each for each in _on(cloud, endpoint_id) if _role(each) in SCORE and _is_effective(cloud, each)]
+    held = [each for each in _on(cloud, endpoint_id) if _may(cloud, each, _SCORE) and _is_effective(cloud, each)]
     return frozenset({cloud.caller, *(each["principalId"] for each in held)})
+
+
+def require_starter(cloud: Cloud, endpoint: Resource, caller: Mapping[str, Any]) -> None:
+    """The caller may start jobs on a batch endpoint. Raises ArmError (403)."""
+    who = str(caller.get("oid") or cloud.caller)
+    held = [each for each in _on(cloud, endpoint.id) if _may(cloud, each, START) and _is_effective(cloud, each)]
+    if who not in {cloud.caller, *(each["principalId"] for each in held)}:
+        raise ArmError(
+            403,
+            "AuthorizationFailed",
+            f"The client '{caller.get('appid') or who}' with object id '{who}' does not have authorization to perform "
+            f"action '{START[0]}' over scope '{endpoint.id}' or the scope is invalid. If access was recently granted, "
+            f"please refresh your credentials. The role that allows it is '{SCORE[0]}'.",
+        )
 
 
 def next_scorer_in(cloud: Cloud, endpoint_ids: Sequence[str]) -> float | None:
     """The seconds until another identity may score on one of these endpoints; None where nobody waits for that."""
-    held = [each for endpoint in endpoint_ids for each in _on(cloud, endpoint) if _role(each) in SCORE]
+    held = [each for endpoint in endpoint_ids for each in _on(cloud, endpoint) if _may(cloud, each, _SCORE)]
     waits = [_seconds_until_effective(cloud, each) for each in held if not _is_effective(cloud, each)]
     return min(waits, default=None)
 
@@ -80,6 +102,12 @@ def _covers(above: str, resource_id: str) -> bool:
 
 def _role(assignment: dict[str, Any]) -> str | None:
     return BUILT_IN_ROLES.get(ids.name(assignment["roleDefinitionId"]).lower())
+
+
+def _may(cloud: Cloud, assignment: dict[str, Any], actions: Sequence[str]) -> bool:
+    """Whether a role allows all of these actions: a built-in one by its name, a custom one by what it says."""
+    custom = custom_role(cloud, ids.name(assignment["roleDefinitionId"]))
+    return _role(assignment) in SCORE or (custom is not None and all(allows(custom, action) for action in actions))
 
 
 def _is_effective(cloud: Cloud, assignment: dict[str, Any]) -> bool:

@@ -62,7 +62,7 @@ def held(cloud: Cloud, location: str, *, without: str = "") -> Held:
         found.clusters += 1
         priority = compute.properties["properties"].get("vmPriority")
         bucket = found.low_priority if priority == "LowPriority" else found.dedicated
-        bucket[size.family] += size.cores * nodes.count(cloud, compute)
+        bucket[size.family] += size.cores * nodes.count(compute)
     return found
 
 
@@ -202,16 +202,8 @@ def require_nodes(cloud: Cloud, size: Size, priority: str, least: int, location:
     if now.clusters >= clusters(cloud):
         text = f"Operation results in exceeding quota limits of {TOTAL_CLUSTERS}: {now.clusters} of {clusters(cloud)}."
         raise ArmError(400, "BadRequest", text, _way_out(TOTAL_CLUSTERS), front_end=True)
-    low = priority == "LowPriority"
-    checks = [("total", limit(cloud, TOTAL_LOW_PRIORITY), now.low_priority.total())]
-    if not low:
-        family = f"{sizes.title(size.family)} family"
-        checks = [
-            (family, limit(cloud, size.family), now.dedicated[size.family]),
-            ("total", total(cloud), now.dedicated.total()),
-        ]
     asked = max(least, 1)
-    for what, most, used in checks:
+    for what, most, used in _limits(cloud, size, priority, now):
         if size.cores * asked + (used if least else 0) > most:
             nodes_asked = f"{asked} requested managed compute node{'s' if asked > 1 else ''}"
             text = (
@@ -219,9 +211,48 @@ def require_nodes(cloud: Cloud, size: Size, priority: str, least: int, location:
                 f"{nodes_asked} which maps to {size.cores * asked} vCPUs. Talk to your Subscription Admin or refer to "
                 f"{_HELP} to increase the {what} vCPU quota."
             )
-            named = TOTAL_LOW_PRIORITY if low else size.family if what != "total" else TOTAL_DEDICATED
+            named = (
+                TOTAL_LOW_PRIORITY if priority == "LowPriority" else size.family if what != "total" else TOTAL_DEDICATED
+            )
             details = [_detail("ClusterMinNodesExceedCoreQuota", text), *_way_out(named)]
             raise ArmError(400, "BadRequest", text, details, front_end=True)
+
+
+def room(cloud: Cloud, cluster: Resource) -> int:
+    """How many more nodes a cluster can have before its quota is used up."""
+    size, limits = _of_cluster(cloud, cluster)
+    return max(0, min((most - used) // size.cores for _, most, used in limits) - nodes.held(cluster))
+
+
+def excess(cloud: Cloud, cluster: Resource, instances: int) -> str | None:
+    """Why a job of so many instances can never have them by the quota, in the live service's words."""
+    size, limits = _of_cluster(cloud, cluster)
+    for what, most, _ in limits:
+        if size.cores * instances > most:
+            return (
+                "Job submission to AzureML Compute encountered an Exception with status code "
+                f"JobNodeCountExceedsCoreQuota, The specified subscription has a {what} vCPU quota of {most} and is "
+                f"less than the requested job node count of {instances} which maps to {size.cores * instances} vCPUs. "
+                f"Talk to your Subscription Admin or refer to {_HELP} to increase the {what} vCPU quota"
+            )
+    return None
+
+
+def _of_cluster(cloud: Cloud, cluster: Resource) -> tuple[Size, list[tuple[str, int, int]]]:
+    inner, location = cluster.properties["properties"], _place(cluster)
+    size, others = compute_size(inner["vmSize"], location), held(cloud, location, without=cluster.id)
+    return size, _limits(cloud, size, inner.get("vmPriority") or "", others)
+
+
+def _limits(cloud: Cloud, size: Size, priority: str, used: Held) -> list[tuple[str, int, int]]:
+    """The quotas that a node counts in: what Azure calls each, its limit, and what is held of it."""
+    if priority == "LowPriority":
+        return [("total", limit(cloud, TOTAL_LOW_PRIORITY), used.low_priority.total())]
+    family = f"{sizes.title(size.family)} family"
+    return [
+        (family, limit(cloud, size.family), used.dedicated[size.family]),
+        ("total", total(cloud), used.dedicated.total()),
+    ]
 
 
 # Look-ups ----------------------------------------------------------------------------------------------------

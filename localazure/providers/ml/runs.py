@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from localazure.arm import body as read
 from localazure.arm import ids
@@ -13,9 +15,11 @@ from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
+from localazure.providers.common import page
 from localazure.providers.ml.endpoints import endpoint_of
 from localazure.providers.ml.job_documents import as_batch_job, as_run, is_batch
-from localazure.providers.ml.job_runner import ENDED, LOG_CONTAINER, job_folder, output_uri
+from localazure.providers.ml.job_logs import EXECUTION_LOG, mirrored
+from localazure.providers.ml.job_runner import LOG_CONTAINER, job_folder, output_uri
 from localazure.providers.ml.jobs import FRONT_END
 from localazure.providers.ml.names import JOB_TYPE, NAMESPACE, WORKSPACE, guid, workspace_of
 from localazure.providers.ml.stored_jobs import NOTE
@@ -24,6 +28,7 @@ from localazure.providers.ml.stored_jobs import NOTE
 _SCOPE = GROUP + f"/providers/{NAMESPACE}/workspaces/{{workspace}}"
 HISTORY = "/history/v1.0" + _SCOPE
 DATA = "/data/v1.0" + _SCOPE
+_PAGE = 100
 JOBS_OF_ENDPOINT = WORKSPACE + "/batchEndpoints/{endpoint}/jobs"
 JOBS_OF_DEPLOYMENT = WORKSPACE + "/batchEndpoints/{endpoint}/deployments/{deployment}/jobs"
 
@@ -85,21 +90,22 @@ class Runs:
         job, child = self._by_run(call, call.params["job"])
         document = as_run(job, child)
         warnings = [] if is_batch(job) else [{"source": "Local Azure", "message": NOTE}]
-        links = self._log_links(call, job)
+        links = self._log_links(call, job, child)
         return Answer(200, {**document, "logFiles": links, "warnings": warnings, "runDefinition": None})
 
-    def _log_links(self, call: Call, job: Resource) -> dict[str, str]:
+    def _log_links(self, call: Call, job: Resource, child: bool) -> dict[str, str]:
         folder = job_folder(self._cloud, job) / "logs"
-        if job.properties["status"] not in ENDED or not folder.is_dir():
-            return {}
         workspace = workspace_of(self._cloud, call)
         account = self._cloud.store.get(workspace.properties["storageAccount"])
-        if account is None:
+        if account is None or not is_batch(job) or not folder.is_dir():
             return {}
-        signature = storage.open_blobs(self._cloud, account).sas(LOG_CONTAINER, permissions="r", hours=24).lstrip("?")
-        base = f"https://{account.name}.blob.core.windows.net/{LOG_CONTAINER}/ExperimentRun/dcid.{job.name}"
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        return {name: f"{base}/{name}?{signature}" for name in names}
+        blobs = storage.open_blobs(self._cloud, account)
+        place = f"ExperimentRun/dcid.{job.name}"
+        names = mirrored(self._cloud, blobs, place, job, folder)
+        signature = blobs.sas(LOG_CONTAINER, permissions="r", hours=24).lstrip("?")
+        base = f"https://{account.name}.blob.core.windows.net/{LOG_CONTAINER}/{quote(place)}"
+        shown = [name for name in names if not (child and name == EXECUTION_LOG)]
+        return {name: f"{base}/{quote(name)}?{signature}" for name in shown}
 
     def children(self, call: Call) -> Answer:
         """GET of a run's children: the one that scores, of a batch job."""
@@ -146,7 +152,7 @@ class Runs:
             for job in filter(is_batch, self._cloud.store.below(workspace.id, JOB_TYPE))
             if (ids.key(job.hidden["deployment"]) + "/").startswith(ids.key(wanted) + "/")
         ]
-        return Answer(200, {"value": [as_batch_job(job) for job in found[::-1]]})
+        return page(call, call.path, [replace(job, document=as_batch_job(job)) for job in found[::-1]], _PAGE)
 
 
 def _long_form(uri: str, workspace: Resource) -> str:

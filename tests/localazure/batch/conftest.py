@@ -23,6 +23,7 @@ def spec(tmp_path: Path) -> BatchSpec:
         inputs=(tmp_path / "input",),
         output_dir=tmp_path / "output",
         log_dir=tmp_path / "log",
+        journal=tmp_path / "journal",
         instance_count=1,
         max_concurrency_per_instance=2,
         mini_batch_size=1,

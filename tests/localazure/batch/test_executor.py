@@ -1,6 +1,7 @@
 """The executor's contract, held against each implementation with real workers."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from localazure.batch.executor import Executor, Failed, InitFailed, Scored
+from localazure.batch.executor import Executor, Failed, InitFailed, Scored, StartExecutor, WorkerPlan
+from localazure.batch.instances import Instances
 from localazure.batch.spec import BatchSpec, MiniBatch
-from localazure.batch.workers import ProcessExecutor, Worker, WorkerPlan
+from localazure.batch.workers import ProcessExecutor
 from localazure.home import Home
-from tests.localazure.batch.support import running, write_script
+from tests.localazure.batch.support import running, wait_for, write_script
 
 Start = Callable[..., Executor]
 
@@ -40,23 +42,30 @@ def run(mini_batch):
 """
 
 
-@pytest.fixture(params=["processes"])
+IMPLEMENTATIONS: dict[str, StartExecutor] = {
+    "processes": ProcessExecutor,
+    "instances": Instances.of(lambda: {0: 1}),
+}
+"""Another executor is held to the contract by its row here."""
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
 def start(request: pytest.FixtureRequest, spec: BatchSpec, home: Home, tmp_path: Path) -> Iterator[Start]:
     """Start an executor of each kind with a script's text; closed at the end of the test."""
     opened: list[Executor] = []
 
-    def start_processes(script: str, workers: int = 1, timeout: float = 60.0) -> Executor:
+    def start_one(script: str, workers: int = 1, timeout: float = 60.0, memory: int = 1 << 40) -> Executor:
         path = write_script(spec, script)
-        plans = {f"node/{slot}": _plan(home, path, tmp_path / f"{slot}") for slot in range(workers)}
-        opened.append(ProcessExecutor([Worker(name, plan) for name, plan in plans.items()], timeout))
+        plans = {f"node/{slot}": _plan(home, path, tmp_path / f"{slot}", memory) for slot in range(workers)}
+        opened.append(IMPLEMENTATIONS[request.param](plans, timeout))
         return opened[-1]
 
-    yield {"processes": start_processes}[request.param]
+    yield start_one
     for executor in opened:
         executor.close()
 
 
-def _plan(home: Home, script: Path, logs: Path) -> WorkerPlan:
+def _plan(home: Home, script: Path, logs: Path, memory: int) -> WorkerPlan:
     return WorkerPlan(
         home=home,
         python=Path(sys.executable),
@@ -69,6 +78,7 @@ def _plan(home: Home, script: Path, logs: Path) -> WorkerPlan:
         logging_level="info",
         keep_rows=True,
         cwd=script.parent,
+        memory=memory,
     )
 
 
@@ -148,6 +158,79 @@ def test_a_mini_batch_that_takes_too_long_is_ended_with_its_process(start: Start
     assert int(after[1]) in running(home)
 
 
+LEAK = """
+import os, time
+kept = []
+def init(): ...
+def run(mini_batch):
+    grow = 400 if mini_batch[0] == "leak" else 2
+    for _ in range(grow):
+        kept.append(b"x" * (1 << 20))
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return [os.getpid()]
+"""
+
+
+def test_a_process_that_grows_too_large_is_ended_and_replaced(start: Start, home: Home) -> None:
+    executor = start(LEAK, memory=150 << 20)
+    for batch in batches("a", "leak", "b"):
+        executor.submit(batch)
+    before, failure, after = scored(executor), failed(executor), scored(executor)
+    assert failure.kind == "memory"
+    assert "MB of memory" in failure.reason
+    assert "150" in failure.reason
+    assert int(before[0]) not in running(home)
+    assert int(after[0]) in running(home)
+
+
+def test_a_process_that_leaks_a_little_each_time_is_replaced_at_no_cost(start: Start) -> None:
+    executor = start(LEAK, memory=40 << 20)
+    for batch in batches(*map(str, range(30))):
+        executor.submit(batch)
+    processes = [scored(executor)[0] for _ in range(30)]
+    assert len(set(processes)) > 1
+
+
+def test_an_idle_process_that_is_killed_costs_no_mini_batch(start: Start) -> None:
+    executor = start(SCRIPT)
+    first, second = batches("a", "b")
+    executor.submit(first)
+    pid = int(scored(executor)[1])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), "it did not die")
+    executor.submit(second)
+    assert scored(executor)[2] == "1", "another process"
+
+
+def test_a_process_that_is_killed_in_init_is_started_again(start: Start, tmp_path: Path) -> None:
+    executor = start(
+        f"""
+        import os, pathlib, signal
+        def init():
+            tries = pathlib.Path({str(tmp_path / "tries")!r})
+            with tries.open("a") as file:
+                file.write("x")
+            if tries.stat().st_size < 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        def run(files):
+            return files
+        """
+    )
+    executor.submit(MiniBatch(0, ("a",)))
+    assert scored(executor) == ["a"]
+
+
+def test_what_a_script_starts_finds_the_end_of_its_input(start: Start) -> None:
+    executor = start(
+        "import subprocess\ndef init(): ...\ndef run(files):\n    return [subprocess.run(['wc', '-c'], "
+        "capture_output=True, text=True).stdout]\n",
+        timeout=20.0,
+    )
+    executor.submit(MiniBatch(0, ("a",)))
+    assert scored(executor) == ["0"]
+
+
 def test_a_failing_init_says_why(start: Start) -> None:
     executor = start("def init():\n    raise RuntimeError('no model here')\ndef run(files):\n    return files\n")
     with pytest.raises(InitFailed, match=r"(?s)in init.*RuntimeError: no model here"):
@@ -180,10 +263,7 @@ def test_closing_ends_workers_that_are_busy_and_what_they_started(start: Start, 
         """
     )
     executor.submit(MiniBatch(0, ("a",)))
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "busy").exists():
-        assert time.monotonic() < deadline, "the worker never got to run()"
-        time.sleep(0.02)
+    wait_for((tmp_path / "busy").exists, "the worker never got to run()")
     assert len(running(home)) == 2
     executor.close()
     assert running(home) == []

@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from localazure.batch import BatchSpec
 from localazure.home import Home
 from localazure.processes import sweep
 from localazure.runtime import Ports, Runtime
-from tests.localazure.batch.support import JobRunner, Log, Rows, running, write_script
+from tests.localazure.batch.support import JobRunner, Log, Rows, running, start_driver, wait_for, write_script
 
 ECHO = """
 import os
@@ -359,39 +356,40 @@ def test_what_cannot_run_is_refused_with_the_value(
     assert says in result.message
 
 
-DRIVER = """
-import sys, threading
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from localazure.batch import BatchSpec, run
-from localazure.home import Home
-from localazure.processes import sweep
-from localazure.settings import Settings
-run({spec}, home=Home(Path({home!r})), cancelled=threading.Event(), settings=Settings())
+NATIVE = """
+import re, subprocess
+def init(): ...
+def run(mini_batch):
+    subprocess.Popen(["sleep", "600"])
+    open({busy!r}, "w").close()
+    re.match("(a+)+b", "a" * 64)  # keeps the interpreter's lock for longer than anybody waits
 """
 
 
-def test_workers_end_when_the_process_that_runs_the_job_is_killed(spec: BatchSpec, home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "processes"),
+    [
+        (HANG, 1),
+        pytest.param(
+            NATIVE, 2, marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills by a closed pipe")
+        ),
+    ],
+    ids=["waiting", "computing"],
+)
+def test_workers_end_when_the_process_that_runs_the_job_is_killed(
+    spec: BatchSpec, home: Home, tmp_path: Path, script: str, processes: int
+) -> None:
     busy = tmp_path / "busy"
-    write_script(spec, HANG.format(busy=str(busy)))
+    write_script(spec, script.format(busy=str(busy)))
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "a.txt").touch()
-    text = repr(replace(spec, max_concurrency_per_instance=1)).replace("PosixPath(", "Path(")
-    code = DRIVER.format(root=str(Path(__file__).parents[3]), spec=text, home=str(home.path))
-    driver = subprocess.Popen([sys.executable, "-c", code])
+    driver = start_driver(replace(spec, max_concurrency_per_instance=1), home)
     try:
         wait_for(busy.exists, "the worker never got to run()")
-        assert len(running(home)) == 1
+        wait_for(lambda: len(running(home)) == processes, "not all that was started is there")
         driver.send_signal(signal.SIGKILL)
         wait_for(lambda: not running(home), "the worker outlived its job")
     finally:
         driver.kill()
-        driver.wait()
+        driver.communicate()
         sweep(home)
-
-
-def wait_for(condition: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.05)

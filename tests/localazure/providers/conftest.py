@@ -17,6 +17,7 @@ import uvicorn
 
 from localazure.azure import LocalAzure
 from localazure.gateway.azurite import AzuriteFleet
+from localazure.gateway.identity import developer_id
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.providers.ml import content
@@ -142,7 +143,7 @@ class Cloud:
         return self.token_for("https://management.azure.com")
 
     def token_for(self, audience: str) -> str:
-        return self.tokens.issue(audience, object_id="someone")
+        return self.tokens.issue(audience, object_id=developer_id(Settings().tenant_id))
 
     @property
     def group(self) -> str:

@@ -395,7 +395,7 @@ class Files(conftest.FakeBlobs):
     def list(self, container: str, prefix: str = "") -> list[str]:
         return [name for name in self.files if name.startswith(prefix)]
 
-    def download_prefix(self, container: str, prefix: str, to: Path) -> list[Path]:
+    def download_prefix(self, container: str, prefix: str, to: Path, wanted: object = None) -> list[Path]:
         (to / "file").write_text(self.files[prefix])
         return [to / "file"]
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from localazure.arm.store import Resource, now
-from localazure.providers.ml.names import JOB_TYPE
 from tests.localazure.providers.conftest import API, Cloud
 
 NO_NODES = {f"{state}NodeCount": 0 for state in ("idle", "running", "preparing", "unusable", "leaving", "preempted")}
@@ -44,14 +42,6 @@ def timeless(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "properties": {**document["properties"], "modifiedOn": None}}
 
 
-def run_job(cloud: Cloud, name: str, status: str, instances: int, ended: str | None = None) -> None:
-    """A job on the cluster, as the job runner leaves it in the store."""
-    job_id = f"{cloud.workspace}/jobs/{name}"
-    properties = {"status": status, "computeId": compute(cloud), "jobType": "Pipeline"}
-    hidden = {"settings": {"resources": {"instanceCount": instances}}, "endTime": ended, "deployment": "/none"}
-    cloud.azure._cloud.store.put(Resource(job_id, JOB_TYPE, {"name": name, "properties": properties}, hidden))
-
-
 # Clusters ------------------------------------------------------------------------------------------------------------
 
 
@@ -73,26 +63,6 @@ def test_the_first_answer_knows_no_counts_and_the_cluster_then_has_its_smallest_
     nodes = cloud.send("POST", f"{compute(cloud)}/listNodes").json()["nodes"]
     assert [node["nodeState"] for node in nodes] == ["idle", "idle"]
     assert len({node["nodeId"] for node in nodes}) == 2
-
-
-def test_nodes_are_busy_while_a_job_runs_and_idle_for_a_while_after_it(cloud: Cloud) -> None:
-    cloud.put(compute(cloud), cluster(0, 3))
-    assert cloud.send("POST", f"{compute(cloud)}/listNodes").json() == {"nodes": []}
-    run_job(cloud, "first", "Running", 2)
-    assert inner(cloud)["nodeStateCounts"] == {**NO_NODES, "runningNodeCount": 2}
-    nodes = cloud.send("POST", f"{compute(cloud)}/listNodes").json()["nodes"]
-    assert [(node["nodeState"], node["runId"]) for node in nodes] == [("running", "first")] * 2
-    run_job(cloud, "stored", "NotStarted", 2)
-    assert inner(cloud)["currentNodeCount"] == 2, "a job that waits has no nodes yet"
-    run_job(cloud, "second", "Preparing", 1)
-    assert inner(cloud)["nodeStateCounts"] == {**NO_NODES, "runningNodeCount": 2, "preparingNodeCount": 1}
-    run_job(cloud, "second", "Running", 2)
-    assert inner(cloud)["currentNodeCount"] == 3, "never more than its maximum"
-    run_job(cloud, "first", "Completed", 2, now())
-    run_job(cloud, "second", "Completed", 2, "2020-01-01T00:00:00.0000000+00:00")
-    assert inner(cloud)["nodeStateCounts"] == {**NO_NODES, "idleNodeCount": 2}, "the first ended just now"
-    run_job(cloud, "first", "Failed", 2, "2020-01-01T00:00:00.0000000+00:00")
-    assert inner(cloud)["currentNodeCount"] == 0
 
 
 def test_scale_settings_are_patched_and_the_nodes_follow(cloud: Cloud) -> None:

@@ -93,7 +93,7 @@ def test_deleting_a_workspace_ends_its_deployments_and_removes_its_files(cloud: 
 
 
 def test_a_version_that_is_registered_again_has_its_new_content(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(self: object, container: str, prefix: str, to: Path) -> list[Path]:
+    def download(self: object, container: str, prefix: str, to: Path, wanted: object = None) -> list[Path]:
         (to / "file").write_text(prefix)
         return [to / "file"]
 

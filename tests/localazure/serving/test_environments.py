@@ -1,6 +1,7 @@
 """Environments: real venvs built by uv from the registry, and what happens when they cannot be."""
 
 import fcntl
+import json
 import platform
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -241,6 +243,23 @@ def test_an_mlflow_model_says_what_it_needs_in_any_of_its_files(tmp_path: Path, 
     assert "pyarrow" in module._completed(slim, model, "batch").names, "batch reads parquet files"
     assert online.requirements == ("mlflow-skinny==3.1.0", "scikit-learn==1.7.2", "pandas", "numpy", "skops", SERVER)
     assert SERVER not in module._completed(slim, model, "batch").names
+
+
+@pytest.mark.parametrize(
+    ("signature", "wanted"),
+    [
+        ({}, True),
+        ({"signature": {"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}]'}}, True),
+        ({"signature": {"inputs": '[{"type": "double", "name": "x", "required": true}]'}}, False),
+    ],
+)
+def test_a_batch_of_images_brings_what_reads_them(tmp_path: Path, signature: dict[str, Any], wanted: bool) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text(json.dumps({"flavors": {"python_function": {}}, **signature}))
+    recipe = module.Recipe(("numpy",))
+    assert ("pillow" in module._completed(recipe, model, "batch").names) == wanted
+    assert "pillow" not in module._completed(recipe, model, "online").names
 
 
 def test_an_mlflow_model_without_requirements_is_a_build_failure(

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from localazure.azure import LocalAzure
 from localazure.batch import BatchResult, BatchSpec
 from localazure.gateway.azurite import AzuriteFleet
+from localazure.gateway.identity import developer_id
 from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.providers.ml import content
@@ -81,7 +82,7 @@ def unreal(folder: Path) -> Iterator[FakeScoring]:
             if hasattr(module, "code_folder"):
                 patch.setattr(module, "code_folder", lambda *args: folder)
         patch.setattr(f"{RUNNER}.batch.run", scoring.run)
-        patch.setattr(f"{RUNNER}.fetch", lambda cloud, place, folder: folder.mkdir(parents=True))
+        patch.setattr(f"{RUNNER}.fetch", lambda cloud, place, folder: folder.mkdir(parents=True, exist_ok=True))
         patch.setattr(f"{RUNNER}.JobRunner._python", lambda *args: folder / "python")
         yield scoring
 
@@ -183,7 +184,7 @@ class Life:
         return self._client.request(method, where, json=body, headers=sent)
 
     def token_for(self, audience: str) -> str:
-        return self.tokens.issue(audience, object_id="someone")
+        return self.tokens.issue(audience, object_id=developer_id(Settings().tenant_id))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that is on disk: every row of every table."""

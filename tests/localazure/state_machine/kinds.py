@@ -170,6 +170,17 @@ def _assignment(_world: World, above: str, _number: int) -> Json:
     return {"properties": {"roleDefinitionId": role, "principalId": principal, "principalType": "ServicePrincipal"}}
 
 
+def _role(_world: World, above: str, number: int) -> Json:
+    actions = ["Microsoft.MachineLearningServices/workspaces/batchEndpoints/read"]
+    properties = {
+        "roleName": "Starter of batch jobs",
+        "description": f"number {number}",
+        "assignableScopes": [above],
+        "permissions": [{"actions": actions}],
+    }
+    return {"properties": properties}
+
+
 def _workspace(world: World, _above: str, number: int) -> Json | None:
     storage, vault = world.some("storage"), world.some("vault")
     if storage is None or vault is None:
@@ -289,6 +300,13 @@ def _autoscale(world: World, _above: str, number: int) -> Json | None:
     return _tracked(number, properties={"targetResourceUri": target, "profiles": [profile]}) if target else None
 
 
+def _workflow(_world: World, _above: str, number: int) -> Json:
+    # It never fires: its runs would be changes of their own.
+    recurrence = {"frequency": "Day", "interval": 1 + number, "startTime": "2190-01-01T00:00:00Z"}
+    definition = {"triggers": {"Recurrence": {"type": "Recurrence", "recurrence": recurrence}}, "actions": {}}
+    return _tracked(number, identity={"type": "SystemAssigned"}, properties={"definition": definition})
+
+
 # Types --------------------------------------------------------------------------------------------------------
 
 _POLL = "properties.properties.AzureAsyncOperationUri"
@@ -401,6 +419,15 @@ _ALL = [
         ("10000000-0000-4000-8000-000000000001",),
         _assignment,
         fixed=True,
+        moves=("properties.updatedOn",),
+        listed=False,
+    ),
+    Kind(
+        "role",
+        (),
+        _provider("Microsoft.Authorization/roleDefinitions"),
+        ("20000000-0000-4000-8000-000000000001",),
+        _role,
         moves=("properties.updatedOn",),
         listed=False,
     ),
@@ -539,6 +566,16 @@ _ALL = [
         ("scale1",),
         _autoscale,
         _tags,
+    ),
+    Kind(
+        "workflow",
+        ("group",),
+        _provider("Microsoft.Logic/workflows"),
+        ("clock1", "Clock2"),
+        _workflow,
+        _tags,
+        moves=("properties.changedTime", "properties.version"),
+        actions=(Action("enable"),),
     ),
 ]
 

@@ -25,6 +25,8 @@ ENDED = ("Completed", "Failed", "Canceled")
 MARKERS = ("softdeleted", "deletedvaults")
 # What Local Azure notes for itself: whether a deployment came back at the last start.
 NOTES = ("lost",)
+# What jobs change of what they run on: the nodes of a cluster.
+WORKING = ("pool",)
 JOB = Kind("job", ("workspace",), "jobs", (), lambda world, above, number: None)
 VERSIONED = tuple(name for name, kind in KINDS.items() if kind.makes_parent)
 
@@ -542,7 +544,8 @@ class ArmMachine(RuleBasedStateMachine):
 
     def refresh(self, entry: Entry, stored: tuple[Any, ...]) -> None:
         if entry.stored is not None and entry.kind is not JOB:
-            before, after = ((without(each[0], entry.kind.derived), each[1]) for each in (entry.stored, stored))
+            both = (entry.stored, stored)
+            before, after = ((without(each[0], entry.kind.derived), without(each[1], WORKING)) for each in both)
             assert before == after, f"changed by itself: {entry.id}: {differences(before, after)}"
             if entry.stored == stored:
                 return

@@ -110,8 +110,9 @@ class Standing:
             if route.resource.match(resource_id) and "*" not in route.resource.text:
                 action = route.template.text.removeprefix(route.resource.text)
                 return resource_id + action, KINDS[name]
-        if (named := "assignment") in self.ids and "roleAssignments/{" in route.template.text:
-            return self.ids[named], KINDS[named]
+        for named, part in (("assignment", "roleAssignments/{"), ("role", "roleDefinitions/{")):
+            if named in self.ids and part in route.template.text:
+                return self.ids[named], KINDS[named]
         return self.beside(route), None
 
     def beside(self, route: Route) -> str:
