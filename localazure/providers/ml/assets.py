@@ -177,6 +177,9 @@ class Assets:
 
     def _common(self, sent: dict[str, Any], existing: Resource | None) -> dict[str, Any]:
         anonymous = read.flag(sent, "isAnonymous", False, "properties")
+        if existing is not None and self._asset in (MODELS, DATA):
+            # The client finds content that is uploaded already, and writes its registered version as an anonymous one.
+            anonymous = anonymous and bool(existing.properties["isAnonymous"])
         before = existing.properties.get("stage") if existing else None
         stage = read.text(sent, "stage", "properties") or before or ("Logged" if anonymous else "Development")
         some = {"provisioningState": "Succeeded", "stage": stage}

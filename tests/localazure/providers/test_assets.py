@@ -279,7 +279,7 @@ REGISTERED = "Environment x with version 1 is already registered and cannot be c
     [
         ("models", {"modelUri": URI}, {"modelUri": "other"}, PATHS),
         ("models", {"modelUri": URI}, {"modelType": "mlflow_model"}, "'properties.modelType'"),
-        ("models", {"modelUri": URI}, {"isAnonymous": True}, "'properties.isAnonymous'"),
+        ("models", {"modelUri": URI, "isAnonymous": True}, {"isAnonymous": False}, "'properties.isAnonymous'"),
         ("codes", {"codeUri": "u"}, {"codeUri": "other"}, PATHS),
         ("data", DATA, {"dataUri": "other"}, PATHS),
         ("data", DATA, {"dataType": "uri_file"}, "'properties.dataType'"),
@@ -307,6 +307,17 @@ def test_a_version_stays_what_it_was_registered_as(
     assert cloud.get(f"{cloud.workspace}/{path}") == kept
     told = put(cloud, path, **before, description="new", tags={"a": "b"})
     assert told.json()["properties"]["tags"] == {"a": "b"}, "what is said about it may change"
+
+
+@pytest.mark.parametrize(("kind", "body"), [("models", {"modelUri": URI}), ("data", DATA)])
+def test_what_is_registered_stays_so_where_the_client_uses_its_content_without_a_name(
+    cloud: Cloud, kind: str, body: dict[str, Any]
+) -> None:
+    path = f"{kind}/x/versions/1"
+    put(cloud, path, **body)
+    again = put(cloud, path, **body, isAnonymous=True)
+    assert (again.status_code, again.json()["properties"]["isAnonymous"]) == (200, False)
+    assert [each["name"] for each in cloud.get(f"{cloud.workspace}/{kind}/x/versions")["value"]] == ["1"]
 
 
 @pytest.mark.parametrize(
