@@ -1,11 +1,15 @@
-"""Who starts the jobs of a batch endpoint's schedules: an identity that may do that, and nothing else."""
+"""Who starts the jobs of a batch endpoint's schedules: an identity that may do what that takes.
+
+That is what Microsoft lists for invoking; it includes the keys of the workspace's storage account.
+"""
 
 import pulumi
 from pulumi_azure_native import authorization, managedidentity
 
+from components.endpoint_identity import STORAGE_BLOB_DATA_READER
 from components.naming import role_definition_name
 from components.workspace import MLWorkspace
-from dynamic.roles import RolesEffective
+from dynamic.roles import RoleDefined, RolesEffective
 
 # What Azure asks of whoever invokes a batch endpoint, below Microsoft.MachineLearningServices/workspaces
 # (https://learn.microsoft.com/azure/machine-learning/how-to-authenticate-batch-endpoint).
@@ -49,7 +53,7 @@ ACTIONS = (
 
 
 class BatchInvoker(pulumi.ComponentResource):
-    """A user-assigned identity with a role of its own on the workspace, and the wait for it.
+    """A user-assigned identity that may start jobs in the workspace and read its blobs, and the wait until it may.
 
     Schedules work under it and depend on `effective`, so that none of them begins before it may. `id` is the identity's
     ARM id.
@@ -76,10 +80,22 @@ class BatchInvoker(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         role, definition = self._role(name, endpoint_name, workspace)
-        allowed = workspace.assign_role(
-            f"{name}-role", workspace.id, role, identity, parent=self, depends_on=[definition]
+        defined = RoleDefined(
+            f"{name}-defined",
+            inputs={
+                "definition": {"id": definition.id, "createdOn": definition.created_on},
+                "seconds": workspace.role_assignment_seconds / 4,
+            },
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        assignments = [{"id": allowed.id, "createdOn": allowed.created_on}]
+        # Azure may refuse to take an assignment off a workspace that is being deleted: so it goes before that.
+        needs = [defined, *workspace.purge]
+        allowed = workspace.assign_role(f"{name}-role", workspace.id, role, identity, parent=self, depends_on=needs)
+        # A job reads a URL of a blob, and a datastore without credentials, as who started it.
+        blobs = workspace.assign_role(
+            f"{name}-blobs", workspace.storage_id, STORAGE_BLOB_DATA_READER, identity, parent=self
+        )
+        assignments = [{"id": each.id, "createdOn": each.created_on} for each in (allowed, blobs)]
         inputs = {"assignments": assignments, "seconds": workspace.role_assignment_seconds}
         self.effective = RolesEffective(f"{name}-effective", inputs=inputs, opts=pulumi.ResourceOptions(parent=self))
         self.id = identity.id
@@ -93,7 +109,7 @@ class BatchInvoker(pulumi.ComponentResource):
             f"{name}-definition",
             role_definition_id=role,
             role_name=f"Batch endpoint invoker {endpoint_name} ({role[:8]})",
-            description=f"May start jobs of batch endpoints, for the schedules of {endpoint_name}.",
+            description=f"What starting batch jobs takes, storage keys among it; for the schedules of {endpoint_name}.",
             role_type="CustomRole",
             scope=workspace.group_id,
             assignable_scopes=[workspace.group_id],

@@ -1,6 +1,5 @@
 """A timetable of a batch endpoint: a Logic App that invokes it."""
 
-from datetime import datetime
 from typing import Any
 
 import pulumi
@@ -9,15 +8,15 @@ from pulumi_azure_native import logic
 from components.batch_invoker import BatchInvoker
 from components.workspace import MLWorkspace
 from settings import ScheduleSettings
-from settings.schedules import Marks, next_minute
+from settings.schedules import LONG_AGO, Marks, next_minute
 from settings.time_zones import known_name
 
 SCHEMA = "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#"
 AUDIENCE = "https://ml.azure.com"
 FREQUENCIES = {"hour": "Hour", "day": "Day", "week": "Week"}
 TYPES = {"uri_folder": "UriFolder", "uri_file": "UriFile"}
-# Without a start a Logic App would also run at once, when it is saved. Any in the past will do; this is a Monday.
-LONG_AGO = datetime(2024, 1, 1)
+# Of each run, as the workflow definition language says it.
+RUN = "@{workflow().run.name}"
 
 
 class BatchSchedule(pulumi.ComponentResource):
@@ -25,7 +24,8 @@ class BatchSchedule(pulumi.ComponentResource):
 
     There is one more for each further timetable that the times take (see `ScheduleSettings.marks`); `workflows` are
     their names in Azure, of which `workflow_name` is the first. `deployment` is a revision, or none for the endpoint's
-    default. All wait for `ready`, which says that the endpoint takes invocations, and are deleted before it.
+    default. All wait for `ready`, which says that the endpoint takes invocations, and are deleted before it; all but a
+    paused one, so that it can be paused, or edited while it is, also where a deployment does not come up.
 
     ```python
     schedule = BatchSchedule(
@@ -51,6 +51,9 @@ class BatchSchedule(pulumi.ComponentResource):
         super().__init__("azureml-endpoints:index:BatchSchedule", name, None, opts)
         action = _action(invoke_uri, deployment, job(settings, _uri(settings.input, workspace)), invoker)
         workflows = settings.workflows(workflow_name)
+        needs = [] if settings.paused else ready
+        # Gone before the workspace is deleted, which would keep the identity's role from going.
+        options = pulumi.ResourceOptions(parent=self, depends_on=[*needs, invoker.effective, *workspace.purge])
         for child, (in_azure, marks) in zip(settings.workflows(name), workflows.items(), strict=True):
             logic.Workflow(
                 f"{child}-workflow",
@@ -60,7 +63,7 @@ class BatchSchedule(pulumi.ComponentResource):
                 identity=logic.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[invoker.id]),
                 state="Disabled" if settings.paused else "Enabled",
                 definition=_definition(recurrence(settings, marks), action),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, invoker.effective]),
+                opts=options,
             )
         self.workflows = list(workflows)
         self.register_outputs({"workflows": self.workflows})
@@ -100,7 +103,9 @@ def job(settings: ScheduleSettings, uri: pulumi.Input[str]) -> dict[str, Any]:
     kind = TYPES[settings.input_type]
     asked: dict[str, Any] = {"inputData": {kind: {"jobInputType": kind, "uri": uri}}}
     if settings.output:
-        asked["outputData"] = {"score": {"jobOutputType": "UriFolder", "uri": settings.output}}
+        # "If the output file exists, the batch scoring job will fail": so a folder of its own a run.
+        folder = f"{settings.output.rstrip('/')}/{RUN}/"
+        asked["outputData"] = {"score": {"jobOutputType": "UriFolder", "uri": folder}}
     if settings.instance_count:
         asked["compute"] = {"instanceCount": settings.instance_count}
     if settings.mini_batch_size:
@@ -113,7 +118,7 @@ def _action(
 ) -> dict[str, Any]:
     # A Logic App tries a request again that got no answer; by this header, which Azure ML's client sends too, the
     # endpoint knows it again and begins no second job.
-    headers = {"Content-Type": "application/json", "repeatability_request-id": "@{workflow().run.name}"}
+    headers = {"Content-Type": "application/json", "repeatability_request-id": RUN}
     headers |= {"azureml-model-deployment": deployment} if deployment else {}
     login = {"type": "ManagedServiceIdentity", "identity": invoker.id, "audience": AUDIENCE}
     inputs = {"method": "POST", "uri": uri, "headers": headers, "body": body, "authentication": login}

@@ -2,11 +2,12 @@
 
 A new revision takes over the traffic of the one before. Started with the count of the configuration, it would be too
 small for the load that autoscale had grown the old one to, until autoscale came to it. What was asked at night is too
-little at noon: a revision that did not get its traffic then is asked for again, and is grown before it gets it.
+little at noon: a revision that did not get its traffic then is asked for again, and is grown before it gets it. So is
+one of another deployment that takes over, as green does from blue.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -25,6 +26,17 @@ def serving_shares(traffic: Mapping[str, float] | None, deployment: str) -> dict
     return {name: share for name, share in (traffic or {}).items() if share and revision.fullmatch(name)}
 
 
+def given_up(before: Collection[str], wanted: Collection[str]) -> list[str]:
+    """The revisions whose traffic other deployments get: of their own, none is to serve any more."""
+    staying = {_deployment_of(name) for name in wanted}
+    return sorted(name for name in before if _deployment_of(name) not in staying)
+
+
+def _deployment_of(name: str) -> str:
+    found = re.fullmatch(r"(.+)-[0-9a-f]{8}", name)
+    return found[1] if found else name
+
+
 def live_count(client: "MLClient", endpoint: str, deployment: str) -> int | None:
     """How many instances the revision of a deployment has that most of its traffic goes to; none where there is none.
 
@@ -34,12 +46,19 @@ def live_count(client: "MLClient", endpoint: str, deployment: str) -> int | None
 
     try:
         shares = serving_shares(client.online_endpoints.get(endpoint).traffic, deployment)
-        if not shares:
-            return None
-        live = max(shares, key=lambda name: shares[name])
-        found: Any = client.online_deployments.get(name=live, endpoint_name=endpoint)
     except ResourceNotFoundError:
-        # The endpoint is not there yet, or somebody has just deleted the revision.
+        # The endpoint is not there yet.
+        return None
+    return _count(client, endpoint, max(shares, key=lambda name: shares[name])) if shares else None
+
+
+def _count(client: "MLClient", endpoint: str, revision: str) -> int | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        found: Any = client.online_deployments.get(name=revision, endpoint_name=endpoint)
+    except ResourceNotFoundError:
+        # Somebody has just deleted it.
         return None
     return found.instance_count
 
@@ -54,17 +73,22 @@ def _within(bounds: Props, count: int) -> int:
     return max(int(bounds["least"]), min(count, int(bounds["most"])))
 
 
-def grow(client: "MLClient", endpoint: str, revision: str, bounds: Props, pace: Pace) -> None:
+def grow(
+    client: "MLClient", endpoint: str, revision: str, bounds: Props, pace: Pace, leaving: Collection[str] = ()
+) -> None:
     """Gives a revision that is about to take over at least as many instances as the live one has, within `bounds`.
+
+    `leaving` are revisions of other deployments whose load it may get, too: the largest counts.
 
     Raises `Refusal` where Azure does not give them, or the endpoint stays busy.
     """
     from azure.core.exceptions import HttpResponseError
 
-    live = live_count(client, endpoint, bounds["deployment"])
-    if live is None:
+    own = live_count(client, endpoint, bounds["deployment"])
+    live = [each for each in (own, *(_count(client, endpoint, name) for name in leaving)) if each is not None]
+    if not live:
         return
-    count, deployments = _within(bounds, live), client.online_deployments
+    count, deployments = _within(bounds, max(live)), client.online_deployments
     what = f"deployment {revision} of endpoint {endpoint} is not scaled to {count} instances, as the live one is"
 
     def grown() -> bool:

@@ -31,16 +31,41 @@ def wait_until_effective(arm: Any, host: str, assignments: Sequence[str], second
         pace.sleep(seconds - youngest)
 
 
+def wait_until_defined(arm: Any, host: str, definition: str, seconds: float, pace: Pace) -> None:
+    """Returns when a role definition, by its ARM id, has been found at every asking for `seconds`, and at least twice.
+
+    Raises `Refusal` when it never is.
+    """
+    found: list[float] = []
+
+    def is_steady() -> bool:
+        if _get(arm, host, definition) is None:
+            found.clear()
+        else:
+            found.append(pace.clock())
+        return len(found) > 1 and found[-1] - found[0] >= seconds
+
+    pace.until(is_steady, f"role definition {definition} is not there")
+
+
 def _age(arm: Any, host: str, assignment: str) -> float | None:
     """How many seconds ago Azure made an assignment, by Azure's own clock; None where it is not there yet."""
+    answer = _get(arm, host, assignment)
+    if answer is None:
+        return None
+    created = datetime.fromisoformat(answer.json()["properties"]["createdOn"])
+    return (_now(answer.headers) - created).total_seconds()
+
+
+def _get(arm: Any, host: str, resource: str) -> Any | None:
+    """What Azure answers for a resource; None where it is not there yet."""
     from azure.core.rest import HttpRequest
 
-    answer = arm.send_request(HttpRequest("GET", f"{host}{assignment}", params={"api-version": API_VERSION}))
+    answer = arm.send_request(HttpRequest("GET", f"{host}{resource}", params={"api-version": API_VERSION}))
     if answer.status_code == 404:
         return None
     answer.raise_for_status()
-    created = datetime.fromisoformat(answer.json()["properties"]["createdOn"])
-    return (_now(answer.headers) - created).total_seconds()
+    return answer
 
 
 def _now(headers: Mapping[str, str]) -> datetime:
@@ -74,3 +99,29 @@ class RolesEffective(Resource, module="azureml", name="RolesEffective"):
 
     def __init__(self, name: str, *, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(RolesEffectiveProvider(), name, inputs, opts)
+
+
+class RoleDefinedProvider(AzureProvider):
+    """Waits on creation, and again when the definition is another, or was made anew."""
+
+    compared = ("definition",)
+
+    def create(self, props: Props) -> CreateResult:
+        self.wait(props)
+        return CreateResult("roles/defined", props)
+
+    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
+        self.wait(_news)
+        return UpdateResult(_news)
+
+    def wait(self, props: Props) -> None:
+        """Blocks until the definition can be assigned."""
+        host, definition = self.login.cloud.resource_manager, props["definition"]["id"]
+        wait_until_defined(arm_client(self.login), host, definition, float(props["seconds"]), Pace())
+
+
+class RoleDefined(Resource, module="azureml", name="RoleDefined"):
+    """Stands between a custom role and its assignments."""
+
+    def __init__(self, name: str, *, inputs: dict[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(RoleDefinedProvider(), name, inputs, opts)

@@ -13,7 +13,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from dynamic.base import Pace, Props, Refusal, differs, is_unknown
-from dynamic.capacity import grow
+from dynamic.capacity import given_up, grow
 from dynamic.smoke import smoke_failures
 from dynamic.wait import (
     FINAL_FAILURES,
@@ -254,7 +254,7 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
         drain(self.ml_client(_props), _props["endpointName"], float(_props.get("drainSeconds") or 0), Pace())
 
     def apply(self, props: Props, last: Split) -> None:
-        """Waits for the deployments, grows and tests those that gain traffic, moves it, and drains those that lost it.
+        """Waits for the deployments, grows those that take over, tests, moves the traffic, drains those that lost it.
 
         `last` is what this stack wanted before.
         """
@@ -265,9 +265,10 @@ class TrafficSplitProvider(AfterDeploymentsProvider):
         wait_for_deployments(client.online_deployments, endpoint, names, pace, serving(props))
 
         def check(gaining: list[str]) -> list[str]:
-            for name in gaining:
-                if name in scaled:
-                    grow(client, endpoint, name, scaled[name], pace)
+            now = read_split(client, endpoint)
+            # Nobody waits for the answer to a mirrored request; what was mirrored to may well take over now.
+            for name in sorted((wanted.live.keys() - now.live.keys()) & scaled.keys()):
+                grow(client, endpoint, name, scaled[name], pace, given_up(now.live, wanted.live))
             return smoke_failures(client, endpoint, tests, gaining, pace)
 
         before = apply_split(client, endpoint, wanted, pace, seen=_seen(props, last), check=check)

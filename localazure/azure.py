@@ -122,7 +122,7 @@ class LocalAzure:
         self._identities = Identities(self._cloud, self._router.push)
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
-        self._workspaces = Workspaces(self._cloud, self._take_down)
+        self._workspaces = Workspaces(self._cloud, self._take_down, self._jobs.cancel_below)
         self._arm = Table([guarded(self._cloud, route) for route in self._arm_routes()], ARM_AUDIENCES, versioned=True)
         regional = [Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()]
         self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
@@ -150,8 +150,8 @@ class LocalAzure:
             *(route for asset in FAMILIES for route in Assets(cloud, asset).routes()),
             *OnlineEndpoints(cloud, self._router).routes(),
             *OnlineDeployments(cloud, self._online).routes(),
-            *BatchEndpoints(cloud, self._jobs.cancel_below).routes(),
-            *BatchDeployments(cloud, self._jobs.cancel_below).routes(),
+            *BatchEndpoints(cloud).routes(),
+            *BatchDeployments(cloud).routes(),
             *self._jobs.routes(),
             *Schedules(cloud).routes(),
             *self._workflows.routes(),
@@ -227,7 +227,6 @@ class LocalAzure:
         hooks: dict[str, Callable[[Resource], None]] = {
             ONLINE_DEPLOYMENT_TYPE: self._online.take_down,
             ONLINE_ENDPOINT_TYPE: lambda each: self._router.push(),
-            BATCH_ENDPOINT_TYPE: lambda each: self._jobs.cancel_below(each.id),
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
             WORKSPACE_TYPE: self._workspaces.take_down,

@@ -17,6 +17,7 @@ from localazure.home import Home
 
 HOME_MARK = "LOCALAZURE_HOME_ID"
 RUN_MARK = "LOCALAZURE_RUN_ID"
+WORKER_MARK = "LOCALAZURE_WORKER_ID"
 # Where this package is imported from: `python -m` finds it when started there.
 ROOT = Path(__file__).parent.parent
 
@@ -87,13 +88,14 @@ def sweep(home: Home, *, spare: Collection[int] = (), run: str | None = None, gr
     They have `grace` seconds to end by themselves (Azurite writes its index then). With `run`, only those of one
     daemon's life. Repeats until none is found, for a process may start another meanwhile.
     """
-    return _sweep(home.id, {os.getpid(), *spare}, run, grace)
+    return sweep_marked(_marks(home.id, run), spare=spare, grace=grace)
 
 
-def _sweep(mark: str, spare: set[int], run: str | None, grace: float) -> int:
+def sweep_marked(marks: Mapping[str, str], *, spare: Collection[int] = (), grace: float) -> int:
+    """End every process with these marks in its environment, in whatever session, as `sweep` does."""
     ended: set[int] = set()
     for _ in range(20):
-        found = _marked(mark, run, spare)
+        found = _marked(marks, {os.getpid(), *spare})
         if not found:
             break
         _end(found, grace)
@@ -112,8 +114,11 @@ def _end(processes: list[psutil.Process], grace: float) -> None:
     psutil.wait_procs(alive, timeout=1)
 
 
-def _marked(mark: str, run: str | None, spare: set[int]) -> list[psutil.Process]:
-    marks = {HOME_MARK: mark} | ({RUN_MARK: run} if run else {})
+def _marks(home: str, run: str | None) -> dict[str, str]:
+    return {HOME_MARK: home} | ({RUN_MARK: run} if run else {})
+
+
+def _marked(marks: Mapping[str, str], spare: set[int]) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if process.pid not in spare and _carries(process, marks)]
 
 
@@ -161,7 +166,7 @@ def _guard(mark: str, run: str) -> None:
     # A process that was being started when the daemon died may appear a moment later. By its mark, not its home:
     # the home may be gone too.
     deadline = time.monotonic() + 0.5
-    while _sweep(mark, {os.getpid()}, run, 0.7) or time.monotonic() < deadline:
+    while sweep_marked(_marks(mark, run), grace=0.7) or time.monotonic() < deadline:
         time.sleep(0.1)
 
 

@@ -14,7 +14,7 @@ from localazure.providers.ml import sizes
 
 PREFIX = "LOCALAZURE_"
 # Marks of processes and of evaluated shells, which are not settings.
-NOT_SETTINGS = ("home_id", "run_id", "proxy", "bundle", "outer_proxy", "outer_no_proxy", "outer_bundle")
+NOT_SETTINGS = ("home_id", "run_id", "worker_id", "proxy", "bundle", "outer_proxy", "outer_no_proxy", "outer_bundle")
 
 
 def _default_instances() -> int:

@@ -158,7 +158,9 @@ class Rules:
                 continue
             yield from self.deployments(path, endpoint.deployments)
             for deployment, settings in endpoint.deployments.items():
-                yield from self.compute(_path(path, "deployments", deployment, "compute"), settings.compute)
+                own = _path(path, "deployments", deployment)
+                yield from self.compute(_path(own, "compute"), settings.compute)
+                yield from self.instances(own, settings.compute, settings.instance_count)
             if endpoint.default_deployment is None and len(known) > 1:
                 yield f"{path}.defaultDeployment: is missing; name one of {', '.join(known)}."
             if endpoint.default_deployment is not None and endpoint.default_deployment not in known:
@@ -173,6 +175,21 @@ class Rules:
             yield from schedule_findings(own, self.settings.azure_name(name), schedule, settings, written)
             if settings.deployment is not None and settings.deployment not in known:
                 yield f"{own}.deployment: " + _unknown("deployment", settings.deployment, known)
+            answering = settings.deployment or endpoint.default_deployment or next(iter(known), None)
+            if settings.instance_count is not None and answering in endpoint.deployments:
+                compute = endpoint.deployments[answering].compute
+                yield from self.instances(own, compute, settings.instance_count)
+
+    def instances(self, path: str, compute: str, count: int) -> Findings:
+        """Findings on more instances than a cluster of the configuration has."""
+        cluster = self.settings.compute_clusters.get(compute)
+        # Of a number that is not sound itself more is not said.
+        written = "maxInstances" in self.names("computeClusters", compute)
+        if cluster is None or (written and "max_instances" not in cluster.model_fields_set):
+            return
+        if count > cluster.max_instances:
+            most = f"maxInstances of {compute} ({cluster.max_instances})"
+            yield f"{path}.instanceCount: {count} is more than {most}; lower the one or raise the other."
 
     def compute(self, path: str, name: str, clusters: str = "computeClusters") -> Findings:
         # A cluster that is in an existing workspace already is named like every registered thing: azureml:<name>.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from settings.models import BatchEndpointSettings
-from settings.schedules import CLOCK, MINUTE, ScheduleSettings, moment
+from settings.schedules import CLOCK, LONG_AGO, MINUTE, ScheduleSettings, moment, next_minute
 from settings.shapes import key_path
 from settings.time_zones import known_name
 
@@ -21,6 +21,8 @@ DATASTORE_PATH = re.compile(
 )
 DATA_ASSET = re.compile(r"azureml:[^:@/]+:[^:@/]+")
 URL = re.compile(r"https://[^/\s]+/\S*")
+# What the moments of a timetable are taken from.
+YEARS = range(1970, 2200)
 
 Findings = Iterator[str]
 
@@ -35,6 +37,7 @@ def schedule_findings(
         yield from _days(path, schedule)
     if "at" not in lost:
         yield from _times(path, schedule) or _name(path, name, [*schedule.workflows(f"{endpoint}-{name}")])
+        yield from _hours(path, schedule)
     if known_name(schedule.time_zone) is None:
         yield f'{path}.timeZone: "{schedule.time_zone}" is no time zone of Azure\'s; write one as Europe/London or UTC.'
     yield from _span(path, schedule)
@@ -98,9 +101,27 @@ def _span(path: str, schedule: ScheduleSettings) -> Findings:
                 f'{path}.{key}: "{given}" is no moment on the clock of timeZone; write it in quotes, without a time '
                 'zone of its own, as "2026-04-01" or "2026-04-01T08:00".'
             )
+        elif (found := moment(given)) and found.year not in YEARS:
+            yield f"{path}.{key}: {given} is not in the years {YEARS[0]} to {YEARS[-1]}; write one that is."
     first, last = schedule.first(), schedule.last()
     if first and last and last <= first:
         yield f"{path}.end: {schedule.end} is not after start ({schedule.start}); nothing would ever run: move one."
+    elif last and last.year in YEARS and last <= (first or LONG_AGO):
+        yield f"{path}.end: {schedule.end} is long past; nothing would ever run: move it."
+
+
+def _hours(path: str, schedule: ScheduleSettings) -> Findings:
+    """Minutes of the hour that do not come before the end. A Logic App that would begin after its end is refused."""
+    first, last = schedule.first(), schedule.last()
+    if schedule.every != "hour" or not first or not last or last <= first or first.year not in YEARS:
+        return
+    # What is no minute is said already.
+    for time in (time for time in schedule.times() if MINUTE.fullmatch(time)):
+        if (begins := next_minute(first, int(time[1:]))) >= last:
+            yield (
+                f"{path}.end: {schedule.end} is not after the first {time} from start on ({begins:%Y-%m-%dT%H:%M}); "
+                "nothing would run then: move it."
+            )
 
 
 def _places(path: str, schedule: ScheduleSettings) -> Findings:

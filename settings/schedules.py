@@ -13,6 +13,9 @@ from settings.scale import Day
 
 # A full hour, which is what `every: hour` is without a word more.
 ON_THE_HOUR = ":00"
+# The start where none is given: without one a Logic App would also run at once, when it is saved. Any in the past will
+# do; this is a Monday.
+LONG_AGO = datetime(2024, 1, 1)
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 MINUTE = re.compile(r":([0-5][0-9])")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")
@@ -47,6 +50,10 @@ class ScheduleSettings(SettingsModel):
 
     `at` are times of day (`"02:00"`) or, with `every: hour`, minutes of the hour (`":15"`). They and `start` and `end`
     are on the clock of `time_zone`. `deployment` names one of the configuration; without it the default answers.
+
+    `input` is read as the identity of the schedules (`id-<endpoint>-schedules`) and that of the cluster: on another
+    storage account than the workspace's both need Storage Blob Data Reader. Each run writes into a folder of its own
+    below `output`, called by the run's name, since a job fails whose output file is there already.
     """
 
     every: Literal["hour", "day", "week"]
@@ -59,7 +66,7 @@ class ScheduleSettings(SettingsModel):
     deployment: str | None = None
     input: str = Field(description="A path of a datastore, a data asset (azureml:<name>:<version>) or an https URL.")
     input_type: Literal["uri_folder", "uri_file"] = "uri_folder"
-    output: str | None = Field(default=None, description="A folder of a datastore; else Azure chooses one a job.")
+    output: str | None = Field(default=None, description="A folder of a datastore, for one a run; else Azure chooses.")
     instance_count: Annotated[Whole, Field(ge=1, le=50)] | None = None
     mini_batch_size: Annotated[Whole, Field(ge=1)] | None = None
 

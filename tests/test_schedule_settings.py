@@ -27,7 +27,7 @@ def stack(**endpoints: Any) -> Any:
         "azure-native:location": "eastus",
         "nameSuffix": "a1b2c3",
         "workspace": {"name": "aml-test"},
-        "computeClusters": {"aml-cluster": {"vmSize": "Standard_DS3_v2"}},
+        "computeClusters": {"aml-cluster": {"vmSize": "Standard_DS3_v2", "maxInstances": 4}},
         "batchEndpoints": {
             name: {"deployments": {"mlflow": deployment()}, "schedules": schedules}
             for name, schedules in endpoints.items()
@@ -57,6 +57,8 @@ def findings(raw: Any) -> list[str]:
         {**NIGHTLY, "at": ["02:00", "14:30"]},
         {**NIGHTLY, "every": "week", "on": ["monday", "sunday"]},
         {**NIGHTLY, "start": "2026-04-01", "end": "2026-04-01T00:01"},
+        {"every": "hour", "at": ":15", "input": INPUT, "start": "2026-04-01T08:20", "end": "2026-04-01T09:16"},
+        {**NIGHTLY, "start": "1970-01-01", "end": "2199-12-31"},
         {**NIGHTLY, "deployment": "mlflow", "instanceCount": 4, "miniBatchSize": 1, "paused": True},
         {"every": "hour", "input": "azureml:inbox:1"},
         {"every": "hour", "at": ":15", "input": "https://host.example/folder/"},
@@ -96,6 +98,25 @@ def test_a_sound_schedule_is_accepted(told: dict[str, Any]) -> None:
         (
             {"start": "2026-04-02", "end": "2026-04-01"},
             "nightly.end: 2026-04-01 is not after start (2026-04-02); nothing would ever run: move one.",
+        ),
+        (
+            {"every": "hour", "at": [":25", ":15"], "start": "2026-04-01T08:20", "end": "2026-04-01T09:00"},
+            "nightly.end: 2026-04-01T09:00 is not after the first :15 from start on (2026-04-01T09:15); nothing would",
+        ),
+        (
+            {"every": "hour", "at": ":15", "start": "2026-04-01T08:20", "end": "2026-04-01T09:15"},
+            "nightly.end: 2026-04-01T09:15 is not after the first :15",
+        ),
+        (
+            {"every": "hour", "at": ":00", "start": "9999-12-31T23:30"},
+            "nightly.start: 9999-12-31T23:30 is not in the years 1970 to 2199; write one that is.",
+        ),
+        ({"end": "2023-12-31"}, "nightly.end: 2023-12-31 is long past; nothing would ever run: move it."),
+        ({"start": "1900-01-01"}, "nightly.start: 1900-01-01 is not in the years"),
+        ({"end": "2200-01-01"}, "nightly.end: 2200-01-01 is not in the years"),
+        (
+            {"instanceCount": 5},
+            "nightly.instanceCount: 5 is more than maxInstances of aml-cluster (4); lower the one or raise the other.",
         ),
         ({"deployment": "mlfow"}, 'nightly.deployment: there is no deployment "mlfow"; did you mean "mlflow"?'),
         ({"input": "inbox/"}, 'nightly.input: "inbox/" is nothing that Azure can read when the time has come; write'),
@@ -157,6 +178,27 @@ def test_a_batch_deployment_may_name_any_cluster_by_its_id() -> None:
     raw["batchEndpoints"]["tumor"]["deployments"]["mlflow"] = deployment(COMPUTE.replace("computes", "clusters"))
     (finding,) = findings(raw)
     assert "is not the ARM id of a cluster; it has the form /subscriptions/<id>/resourceGroups/<group>" in finding
+
+
+def test_a_deployment_asks_for_no_more_instances_than_its_cluster_has() -> None:
+    raw = stack(tumor={"nightly": {**NIGHTLY, "instanceCount": 4}})
+    deployments = raw["batchEndpoints"]["tumor"]["deployments"]
+    deployments["mlflow"]["instanceCount"] = 5
+    (finding,) = findings(raw)
+    assert finding == (
+        "batchEndpoints.tumor.deployments.mlflow.instanceCount: 5 is more than maxInstances of aml-cluster (4); lower "
+        "the one or raise the other."
+    )
+    deployments["mlflow"] = {**deployment(COMPUTE), "instanceCount": 5}
+    raw["batchEndpoints"]["tumor"]["schedules"]["nightly"]["instanceCount"] = 6
+    assert parse(raw, Path()), "how large a cluster elsewhere is, nobody here knows"
+
+
+def test_a_cluster_that_is_wrong_itself_is_said_once() -> None:
+    raw = stack(tumor={"nightly": {**NIGHTLY, "instanceCount": 4}})
+    raw["computeClusters"]["aml-cluster"]["maxInstances"] = "many"
+    (finding,) = findings(raw)
+    assert finding.startswith("computeClusters.aml-cluster.maxInstances: ")
 
 
 def test_a_windows_name_of_a_time_zone_stays_as_it_is() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 
 class Later:
@@ -15,6 +19,7 @@ class Later:
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
+        self._dates: dict[str, float] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -28,6 +33,21 @@ class Later:
                 self._thread.start()
             self._changed.notify()
 
+    def once(self, key: str, moment: float, callback: Callable[[], None]) -> None:
+        """As `at`, but of all that waits under a key only what comes first is called, and the others never are."""
+        with self._changed:
+            if self._dates.get(key, math.inf) <= moment:
+                return
+            self._dates[key] = moment
+            self.at(moment, lambda: self._call(key, moment, callback))
+
+    def _call(self, key: str, moment: float, callback: Callable[[], None]) -> None:
+        with self._changed:
+            if self._dates.get(key) != moment:
+                return
+            del self._dates[key]
+        callback()
+
     def stop(self) -> None:
         """Calls nothing any more."""
         with self._changed:
@@ -36,7 +56,12 @@ class Later:
 
     def _watch(self) -> None:
         while callback := self._next():
-            callback()
+            try:
+                callback()
+            except Exception:
+                # The thread is everybody's: one failure must not be the end of all that waits.
+                if not self._stopping:
+                    log.exception("what was due failed")
 
     def _next(self) -> Callable[[], None] | None:
         """The next callback, when it is time for it; None once stopped."""

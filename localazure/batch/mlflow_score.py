@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,12 @@ def score_file(path: str) -> list[str]:
         answer = image_prediction(model.predict(image(path)))
     elif extension in TABLES:
         data = enforce(TABLES[extension](path))
-        answer = predictions(model.predict(data)) if len(data) else pd.DataFrame()
-        answer.insert(0, "row", range(len(answer)))
+        answer = table_predictions(data) if len(data) else pd.DataFrame()
+        # The model's own columns may be called so, too: the output has no header.
+        answer.insert(0, "row", range(len(answer)), allow_duplicates=True)
     else:
         raise ValueError(f"File type '{extension.lstrip('.')}' is not supported; supported are {SUPPORTED}")
-    answer["file"] = Path(path).name
+    answer.insert(len(answer.columns), "file", Path(path).name, allow_duplicates=True)
     return answer.to_csv(header=False, index=False, lineterminator="\n").splitlines()
 
 
@@ -94,11 +96,28 @@ def enforce(data: pd.DataFrame) -> pd.DataFrame:
     return data.astype(known)
 
 
+def table_predictions(data: pd.DataFrame) -> pd.DataFrame:
+    """What the model answers for a table; a ValueError unless it is one prediction for each row."""
+    answer = predictions(model.predict(data))
+    if len(answer) != len(data):
+        raise ValueError(f"the model answered {len(answer)} predictions for {len(data)} rows; it must be one for each")
+    return answer
+
+
 def predictions(answer: Any) -> pd.DataFrame:
     """One row per prediction: a column `prediction`, or the model's own columns when it answers several."""
     if isinstance(answer, pd.DataFrame):
         return answer.reset_index(drop=True)
-    return pd.DataFrame({"prediction": pd.Series([plain(each) for each in answer], dtype=object)})
+    columns = answer if isinstance(answer, Mapping) else {"prediction": answer}
+    return pd.DataFrame({name: elements(each) for name, each in columns.items()}, dtype=object)
+
+
+def elements(answer: Any) -> list[Any]:
+    """The predictions of one output. A text has only letters, and a mapping only names, which no model means."""
+    if isinstance(answer, (str, bytes, Mapping)):
+        kind = type(answer).__name__
+        raise ValueError(f"the model answered one {kind}; it must be a list, an array or a table, with all rows")
+    return [plain(each) for each in answer]
 
 
 def plain(value: Any) -> Any:
@@ -153,6 +172,12 @@ def image_prediction(answer: Any) -> pd.DataFrame:
         return answer.reset_index(drop=True)
     if isinstance(answer, pd.DataFrame):
         answer = answer.to_dict("records")
-    elif isinstance(answer, (list, tuple, pd.Series)) or (isinstance(answer, np.ndarray) and answer.ndim):
-        answer = next(iter(answer)) if len(answer) == 1 else answer
-    return pd.DataFrame({"prediction": pd.Series([plain(answer)], dtype=object)})
+    columns = answer if isinstance(answer, Mapping) and answer else {"prediction": answer}
+    return pd.DataFrame({name: pd.Series([plain(only(each))], dtype=object) for name, each in columns.items()})
+
+
+def only(answer: Any) -> Any:
+    """The element of an answer that has one; any other as it is."""
+    if isinstance(answer, (list, tuple, pd.Series)) or (isinstance(answer, np.ndarray) and answer.ndim):
+        return next(iter(answer)) if len(answer) == 1 else answer
+    return answer

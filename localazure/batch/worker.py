@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,16 +93,43 @@ def receive(lines: io.TextIOWrapper, tasks: queue.SimpleQueue[dict[str, Any]]) -
 def serve(connection: socket.socket, tasks: queue.SimpleQueue[dict[str, Any]], setup: dict[str, Any]) -> None:
     """Say how `init()` went, then answer each mini-batch."""
     try:
-        module = load_script(setup)
-        begin = time.perf_counter()
-        module.init()
+        with forks_ended():
+            module = load_script(setup)
+            begin = time.perf_counter()
+            module.init()
         send(connection, event="ready", seconds=time.perf_counter() - begin)
     except BaseException as error:
         send(connection, event="init_failed", **describe(error))
         return
     while True:
         task = tasks.get()
-        send(connection, **score(module, task["files"], setup["keep_rows"]))
+        send(connection, number=task["number"], **score(module, task["files"], setup["keep_rows"]))
+
+
+@contextlib.contextmanager
+def forks_ended() -> Iterator[None]:
+    """End every fork of this process that comes out of the script's code, with the exit code it would have had.
+
+    It holds the same socket, and what it answered would be taken for the worker's. At once, as `multiprocessing` ends
+    its own: a fork has no thread but one, and would wait for the locks of the others.
+    """
+    worker, code = os.getpid(), 0
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() == worker:
+            raise
+        code = exit_code(error)
+    if os.getpid() != worker:
+        os._exit(code)
+
+
+def exit_code(error: BaseException) -> int:
+    """What Python ends with after an exception that nobody catches; it is printed, too."""
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return error.code or 0
+    traceback.print_exception(type(error), error, error.__traceback__)
+    return 1
 
 
 def load_script(setup: dict[str, Any]) -> ModuleType:
@@ -130,9 +158,10 @@ def score(module: ModuleType, files: list[str], keep_rows: bool) -> dict[str, An
     """Call `run` and count its answer: each element stands for a file, and there may be more elements than files."""
     begin = time.perf_counter()
     try:
-        answer = module.run(files)
-        if hasattr(answer, "__next__"):
-            answer = list(answer)
+        with forks_ended():
+            answer = module.run(files)
+            if hasattr(answer, "__next__"):
+                answer = list(answer)
         check(answer)
         said = getattr(answer, "failures", None)
         failures = {path: str(said[path]) for path in files if path in said} if isinstance(said, dict) else {}

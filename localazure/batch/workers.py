@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import shutil
 import signal
 import socket
@@ -48,7 +49,9 @@ class Worker:
         self._closed = False
         self._idle = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._mark = ""
         self._memory_seen = 0.0
+        self._asked = 0
         self._connection: socket.socket | None = None
         self._buffer = b""
 
@@ -81,8 +84,7 @@ class Worker:
         """Run one mini-batch; a process that takes longer than `timeout` seconds, or too much memory, is killed."""
         self._idle = False
         try:
-            self._send({"files": batch.files})
-            answer = self._receive(deadline=time.monotonic() + timeout)
+            outcome = _outcome(batch, self._ask(batch, time.monotonic() + timeout), self.name)
         except TimeoutError:
             self._end_process()
             return Failed(batch, "timeout", f"run() did not finish in {timeout:g} seconds", worker=self.name)
@@ -91,8 +93,13 @@ class Worker:
             return Failed(batch, "memory", str(error), worker=self.name)
         except (_Gone, OSError) as error:
             return Failed(batch, "crash", self._explain_death(error), worker=self.name)
+        except Exception as error:
+            # What the script starts may write to the worker's socket, and anything then comes out of it.
+            self._end_process()
+            reason = f"The worker process answered what cannot be read: {error!r}"
+            return Failed(batch, "crash", reason, worker=self.name)
         self._idle = self._small()
-        return _outcome(batch, answer, self.name)
+        return outcome
 
     def close(self) -> None:
         """End the process: an idle one by hanging up, a busy one by force."""
@@ -104,6 +111,15 @@ class Worker:
                     assert self._process is not None
                     self._process.wait(QUIET_END_SECONDS)
             self._end()
+
+    def _ask(self, batch: MiniBatch, deadline: float) -> dict[str, Any]:
+        """The answer to this mini-batch and to this try of it; any other is not taken for it."""
+        self._asked += 1
+        self._send({"number": self._asked, "files": batch.files})
+        while True:
+            answer = self._receive(deadline)
+            if answer.get("number") == self._asked:
+                return answer
 
     def _init(self) -> None:
         self._connect()
@@ -132,9 +148,11 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise _Gone
+            self._mark = secrets.token_hex(8)
+            env = {**plan.environment, processes.WORKER_MARK: self._mark}
             # Nothing is ever written to its stdin: the worker is told by its end that this process is gone.
             self._process = processes.spawn(
-                plan.home, argv, env=plan.environment, log=plan.stderr, cwd=plan.cwd, stdin=subprocess.PIPE
+                plan.home, argv, env=env, log=plan.stderr, cwd=plan.cwd, stdin=subprocess.PIPE
             )
 
     def _accept(self, listener: socket.socket) -> None:
@@ -244,6 +262,8 @@ class Worker:
         if self._process is not None:
             # At once, and its whole group: nobody waits for the answer of a script that hangs.
             processes.stop(self._process, grace=0)
+            # What the script started in a session of its own is in no group of the worker's.
+            processes.sweep_marked({processes.WORKER_MARK: self._mark}, grace=0)
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._process = None
@@ -316,6 +336,9 @@ class ProcessExecutor:
                     worker.start()
         except InitFailed as error:
             self._outcomes.put(error)
+        except Exception as error:
+            # Whatever it is: the job must hear of it, for it waits for outcomes that no thread brings any more.
+            self._outcomes.put(InitFailed(f"The worker could not be started: {error!r}"))
 
 
 def _start_thread(target: Callable[[Worker], None], worker: Worker) -> threading.Thread:

@@ -1,6 +1,7 @@
 """Layer: components under Pulumi's mocks; what a batch endpoint and its schedules ask Azure for, and in which order."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from components.batch_invoker import ACTIONS
 from localazure.providers.logic.definition import check_definition
+from localazure.providers.logic.expressions import Scope, evaluated
 from settings import parse
 from tests.components.test_program import CUSTOM, raw, whole
 
@@ -168,7 +170,7 @@ def test_an_hour_begins_at_its_minute_and_has_no_marks(run: Any, project: Path) 
 
 def test_times_that_one_timetable_cannot_say_are_several_logic_apps(run: Any, project: Path) -> None:
     world = scheduled(run, suffix="a1b2c3", often={**NIGHTLY, "at": ["02:00", "14:30", "03:00"]})
-    first, second = world.of_type(":Workflow")
+    first, second = (world[f"tumor-batch-{name}-workflow"] for name in ("often", "often-1430"))
     assert first.inputs["workflowName"] == "tumor-batch-a1b2c3-often"
     assert recurrence(first)["schedule"] == {"hours": [2, 3], "minutes": [0]}
     assert second.inputs["workflowName"] == "tumor-batch-a1b2c3-often-1430"
@@ -178,7 +180,7 @@ def test_times_that_one_timetable_cannot_say_are_several_logic_apps(run: Any, pr
 
 def test_it_invokes_the_default_unless_it_names_a_deployment(run: Any, project: Path) -> None:
     world = scheduled(run, plain=NIGHTLY, named={**NIGHTLY, "deployment": "custom"})
-    plain, named = (invocation(workflow) for workflow in world.of_type(":Workflow"))
+    plain, named = (invocation(world[f"tumor-batch-{name}-workflow"]) for name in ("plain", "named"))
     custom, _ = world.of_type(":BatchDeployment")
     assert "azureml-model-deployment" not in plain["headers"]
     assert plain["headers"]["repeatability_request-id"] == "@{workflow().run.name}", "a second try is no second job"
@@ -197,16 +199,29 @@ def test_it_can_say_where_the_output_goes_and_how_many_work(run: Any, project: P
         "miniBatchSize": 50,
     }
     world = scheduled(run, asset=told, file={**NIGHTLY, "input": "https://a.example/b.csv", "inputType": "uri_file"})
-    asset, file = (invocation(workflow)["body"]["properties"] for workflow in world.of_type(":Workflow"))
+    asset, file = (
+        invocation(world[f"tumor-batch-{name}-workflow"])["body"]["properties"] for name in ("asset", "file")
+    )
     assert asset["inputData"]["UriFolder"]["uri"].endswith("/aml-test/data/inbox/versions/3")
-    assert asset["outputData"] == {"score": {"jobOutputType": "UriFolder", "uri": told["output"]}}
+    own = f"{told['output']}@{{workflow().run.name}}/"
+    assert asset["outputData"] == {"score": {"jobOutputType": "UriFolder", "uri": own}}, "a folder that no run had"
     assert (asset["compute"], asset["miniBatchSize"]) == ({"instanceCount": 4}, 50)
     assert file == {"inputData": {"UriFile": {"jobInputType": "UriFile", "uri": "https://a.example/b.csv"}}}
 
 
+@pytest.mark.parametrize("output", ["out/", "out", "out//"])
+def test_no_two_runs_write_into_one_folder(run: Any, project: Path, output: str) -> None:
+    told = {**NIGHTLY, "output": f"azureml://datastores/workspaceblobstore/paths/{output}"}
+    (workflow,) = scheduled(run, nightly=told).of_type(":Workflow")
+    bodies = [evaluated(invocation(workflow)["body"], Scope({}, name, datetime.now(UTC))) for name in ("one", "two")]
+    folders = [body["properties"]["outputData"]["score"]["uri"] for body in bodies]
+    out = "azureml://datastores/workspaceblobstore/paths/out"
+    assert folders == [f"{out}/one/", f"{out}/two/"], "a job fails whose output file is there"
+
+
 def test_logic_apps_take_what_is_asked_for(run: Any, project: Path) -> None:
     schedules = {
-        "nightly": NIGHTLY,
+        "nightly": {**NIGHTLY, "output": "azureml://datastores/workspaceblobstore/paths/outbox/"},
         "hourly": {"every": "hour", "input": NIGHTLY["input"]},
         "weekly": {**NIGHTLY, "every": "week", "on": ["sunday"], "start": "2026-04-01", "end": "2026-05-01"},
     }
@@ -224,7 +239,7 @@ def test_logic_apps_take_what_is_asked_for(run: Any, project: Path) -> None:
 # Who invokes ------------------------------------------------------------------------------------------------------
 
 
-def test_schedules_share_an_identity_that_may_invoke_and_nothing_else(run: Any, project: Path) -> None:
+def test_schedules_share_an_identity_that_may_do_what_invoking_takes(run: Any, project: Path) -> None:
     world = scheduled(run, nightly=NIGHTLY, weekly={**NIGHTLY, "every": "week", "on": ["monday"]})
     (identity,) = [each for each in world.of_type(":UserAssignedIdentity") if "invoker" in each.name]
     assert identity.inputs["resourceName"] == "id-tumor-batch-schedules"
@@ -232,7 +247,9 @@ def test_schedules_share_an_identity_that_may_invoke_and_nothing_else(run: Any, 
     assert role.inputs["principalId"] == "tumor-batch-invoker-user-principal"
     assert role.inputs["scope"].endswith("/aml-test"), "the workspace, and no more"
     assert role.inputs["roleDefinitionId"].endswith(definition.inputs["roleDefinitionId"])
-    assert definition.name in role.dependencies
+    defined = world["tumor-batch-invoker-defined"]
+    assert defined.name in role.dependencies, "Azure takes a while until a new role can be assigned"
+    assert definition.name in defined.dependencies
     (permission,) = definition.inputs["permissions"]
     below = "Microsoft.MachineLearningServices/workspaces/"
     assert permission["actions"] == [f"{below}{action}" for action in ACTIONS]
@@ -256,6 +273,31 @@ def test_a_schedule_waits_for_its_role_and_for_the_default(run: Any, project: Pa
     assert needs <= workflow.dependencies, "and is deleted before each of them"
     assert "tumor-batch-invoker-role" in world["tumor-batch-invoker-effective"].dependencies
     assert workflow.deleted_with == "", "Azure does not take it away with the endpoint"
+
+
+def test_a_paused_schedule_waits_for_no_deployment(run: Any, project: Path) -> None:
+    world = scheduled(run, nightly={**NIGHTLY, "paused": True})
+    (workflow,) = world.of_type(":Workflow")
+    made = {deployment.name for deployment in world.of_type(":BatchDeployment")}
+    assert not workflow.dependencies & {"tumor-batch-default", *made}, "it can be paused where one does not come up"
+    assert {"tumor-batch-endpoint", "tumor-batch-invoker-effective"} <= workflow.dependencies
+
+
+def test_schedules_and_their_role_go_before_the_workspace_is_deleted(run: Any, project: Path) -> None:
+    for paused in (False, True):
+        world = scheduled(run, nightly={**NIGHTLY, "paused": paused})
+        (workflow,) = world.of_type(":Workflow")
+        for first in (workflow, world["tumor-batch-invoker-role"]):
+            assert "workspace-purge" in first.dependencies, f"{first.name} would go while the workspace is Deleting"
+
+
+def test_schedules_read_the_workspaces_blobs_under_their_own_name(run: Any, project: Path) -> None:
+    world = scheduled(run, nightly=NIGHTLY)
+    blobs = world["tumor-batch-invoker-blobs"]
+    assert blobs.inputs["principalId"] == "tumor-batch-invoker-user-principal"
+    assert "/storage/" in blobs.inputs["scope"]
+    assert blobs.inputs["roleDefinitionId"].endswith("/2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"), "to read, not to write"
+    assert blobs.name in world["tumor-batch-invoker-effective"].dependencies, "no run begins before it may read"
 
 
 def test_a_stack_without_schedules_has_nobody_to_invoke(run: Any, project: Path) -> None:

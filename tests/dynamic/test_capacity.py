@@ -23,6 +23,10 @@ def serve(client: Any, traffic: dict[str, int], counts: dict[str, int]) -> None:
     client.online_deployments.counts = counts
 
 
+def live(client: Any) -> dict[str, int]:
+    return {name: share for name, share in client.online_endpoints.get("e").traffic.items() if share}
+
+
 def test_a_new_revision_starts_with_as_many_instances_as_the_live_one_has(client: Any) -> None:
     serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
     assert starting_count(client, INPUTS) == 6
@@ -124,6 +128,65 @@ def test_a_revision_is_grown_whatever_the_case_of_its_name(client: Any, provider
     named = {"Blue-1a2b3c4d": {**BOUNDS, "deployment": "Blue"}}
     provider.create(split_inputs(autoscaled=named))
     assert client.online_deployments.counts["blue-1a2b3c4d"] == 6, "a split has lower-case names"
+
+
+GREEN = {**BOUNDS, "deployment": "green"}
+
+
+def switch_inputs(traffic: dict[str, int], mirror: dict[str, int] | None = None) -> dict[str, Any]:
+    """A split over revisions of blue and green, both of which autoscale grows."""
+    revisions = {"blue-9f8e7d6c": BOUNDS, "blue-1a2b3c4d": BOUNDS, "green-1a2b3c4d": GREEN}
+    wanted = [*traffic, *(mirror or {})]
+    own = {"traffic": traffic, "mirrorTraffic": mirror, "provisioningStates": dict.fromkeys(wanted, "Succeeded")}
+    return split_inputs(autoscaled={name: revisions[name] for name in wanted if name in revisions}, **own)
+
+
+@pytest.mark.parametrize(("blue", "own", "grown"), [(6, 1, 6), (20, 1, 8), (2, 4, 4)])
+def test_a_deployment_that_takes_over_from_another_is_grown_first(
+    blue: int, own: int, grown: int, client: Any, provider: Any
+) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": blue, "green-1a2b3c4d": own})
+    seen: list[int] = []
+    client.online_endpoints.hooks = [lambda: seen.append(client.online_deployments.counts["green-1a2b3c4d"])]
+    provider.create(switch_inputs({"green-1a2b3c4d": 100}))
+    assert seen == [grown], "before blue's traffic comes, and never fewer"
+
+
+def test_of_several_deployments_that_give_their_traffic_up_the_largest_counts(client: Any, provider: Any) -> None:
+    traffic = {"blue-9f8e7d6c": 20, "red-9f8e7d6c": 70, "handmade": 10}
+    serve(client, traffic, {"blue-9f8e7d6c": 2, "red-9f8e7d6c": 3, "handmade": 5})
+    provider.create(switch_inputs({"green-1a2b3c4d": 100}))
+    assert client.online_deployments.counts["green-1a2b3c4d"] == 5
+
+
+def test_a_deployment_whose_own_next_revision_takes_over_makes_no_other_grow(client: Any, provider: Any) -> None:
+    counts = {"blue-9f8e7d6c": 6, "blue-1a2b3c4d": 6, "green-9f8e7d6c": 1, "green-1a2b3c4d": 1}
+    serve(client, {"blue-9f8e7d6c": 90, "green-9f8e7d6c": 10}, dict(counts))
+    provider.create(switch_inputs({"blue-1a2b3c4d": 90, "green-1a2b3c4d": 10}))
+    assert client.online_deployments.counts == counts
+
+
+def test_a_new_deployment_beside_one_that_goes_on_is_not_grown(client: Any, provider: Any) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6, "green-1a2b3c4d": 1})
+    provider.create(switch_inputs({"blue-9f8e7d6c": 90, "green-1a2b3c4d": 10}))
+    assert client.online_deployments.counts["green-1a2b3c4d"] == 1, "its share is autoscale's to follow"
+
+
+def test_mirrored_traffic_makes_nothing_grow_until_it_becomes_live(client: Any, provider: Any) -> None:
+    counts = client.online_deployments.counts
+    serve(client, {"blue-9f8e7d6c": 100}, counts)
+    counts |= {"blue-9f8e7d6c": 6}
+    provider.create(switch_inputs({"blue-9f8e7d6c": 100}, {"blue-1a2b3c4d": 10}))
+    assert "blue-1a2b3c4d" not in counts, "nobody waits for the answers"
+    provider.create(switch_inputs({"blue-1a2b3c4d": 100}))
+    assert counts["blue-1a2b3c4d"] == 6
+
+
+def test_a_revision_that_was_deleted_meanwhile_has_no_instances_to_take_over(client: Any, provider: Any) -> None:
+    serve(client, {"blue-9f8e7d6c": 100}, {"blue-9f8e7d6c": 6})
+    client.online_deployments.deleted = ["blue-9f8e7d6c"]
+    provider.create(switch_inputs({"green-1a2b3c4d": 100}))
+    assert live(client) == {"green-1a2b3c4d": 100}
 
 
 def test_only_what_autoscale_has_grown_is_taken_over(client: Any, provider: Any) -> None:

@@ -10,10 +10,11 @@ from pulumi.output import Unknown
 
 from dynamic.base import Pace, Refusal
 from dynamic.login import Login
-from dynamic.roles import RolesEffectiveProvider, wait_until_effective
+from dynamic.roles import RoleDefinedProvider, RolesEffectiveProvider, wait_until_defined, wait_until_effective
 from tests.dynamic.conftest import Clock
 
 BLOBS, IMAGES = "/subscriptions/s/blobs", "/subscriptions/s/images"
+ROLE = "/subscriptions/s/role"
 # Azure's clock, which is an hour ahead of everybody's here.
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -115,3 +116,64 @@ def test_the_provider_waits_for_the_assignments_that_it_is_given(monkeypatch: py
     provider.update(str(made.id), props, {**props, "assignments": [{"id": IMAGES, "createdOn": "now"}]})
     arm = ("client in AzureCloud", "https://management.azure.com")
     assert waited == [(*arm, [BLOBS], 120.0), (*arm, [IMAGES], 120.0)]
+
+
+# Custom roles --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Replicas:
+    """ARM as several that answer, one of which hears of a role definition later than the others."""
+
+    clock: Clock
+    last: float
+    asked: int = 0
+
+    def send_request(self, request: Any) -> Answer:
+        assert request.url.startswith(f"https://arm{ROLE}?")
+        self.asked += 1
+        return Answer(404 if self.asked % 3 == 0 and self.clock.now < self.last else 200)
+
+
+def test_a_custom_role_is_waited_for_until_whoever_answers_has_it(clock: Clock, pace: Pace) -> None:
+    wait_until_defined(Replicas(clock, last=70), "https://arm", ROLE, 30, pace)
+    assert 90 <= clock.now < 120, "found for half a minute without a gap"
+
+
+def test_a_custom_role_is_asked_for_again_though_there_is_no_time_to_wait(clock: Clock, pace: Pace) -> None:
+    arm = Replicas(clock, last=0)
+    wait_until_defined(arm, "https://arm", ROLE, 0, pace)
+    assert arm.asked == 2
+    assert clock.now < 1
+
+
+def test_a_custom_role_that_never_comes_is_named(clock: Clock, pace: Pace) -> None:
+    with pytest.raises(Refusal, match=f"role definition {ROLE} is not there after 600 s"):
+        wait_until_defined(Replicas(clock, last=10_000), "https://arm", ROLE, 30, pace)
+
+
+@pytest.mark.parametrize(
+    ("changed", "waits"),
+    [
+        ({}, False),
+        ({"seconds": 1.0}, False),
+        ({"definition": {"id": ROLE, "createdOn": "later"}}, True),
+        ({"definition": Unknown()}, False),
+    ],
+)
+def test_it_waits_again_for_a_custom_role_that_was_made_anew(changed: dict[str, Any], waits: bool) -> None:
+    olds = {"definition": {"id": ROLE, "createdOn": "then"}, "seconds": 30.0, "__provider": "a"}
+    result = RoleDefinedProvider().diff("id", olds, {**olds, **changed, "__provider": "b"})
+    assert (result.changes, result.replaces) == (waits, [])
+
+
+def test_the_provider_waits_for_the_custom_role_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("dynamic.roles.arm_client", lambda login: "client")
+    monkeypatch.setattr("dynamic.roles.wait_until_defined", lambda *arguments: waited.append(arguments[:4]))
+    provider = RoleDefinedProvider()
+    provider.login = Login.read(lambda _: None, {})
+    props = {"definition": {"id": ROLE, "createdOn": "then"}, "seconds": 30.0}
+    made = provider.create(props)
+    provider.update(str(made.id), props, {**props, "seconds": 0.0})
+    assert waited == [("client", "https://management.azure.com", ROLE, seconds) for seconds in (30.0, 0.0)]

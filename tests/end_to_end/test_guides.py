@@ -98,36 +98,37 @@ def _ended(run: dict[str, str] | None) -> str | None:
     return run["status"] if run else None
 
 
+@pytest.mark.slow
 def test_files_are_scored_by_hand_and_on_a_timetable_as_the_guide_says(clone: Clone, subtests: pytest.Subtests) -> None:
     clone.make("up").ok()
     guide = list(steps((GUIDES / "batch.md").read_text()))
-    enabled, ran = ("Enabled", None), ("Enabled", "Succeeded")
+    # What is enabled and never fires begins in 2040: how long all this takes, and when, changes nothing.
+    off, enabled, ran = ("Disabled", None), ("Enabled", None), ("Enabled", "Succeeded")
     schedules = {
-        "By hand, with the client": {"nightly": enabled},
-        "Files that Azure can read": {"nightly": enabled},
-        "By hand, with curl": {"nightly": enabled},
+        "By hand, with the client": {"nightly": off},
+        "Files that Azure can read": {"nightly": off},
+        "By hand, with curl": {"nightly": off},
         "Every day, twice": {"nightly": ran},
         "Every hour, and every week": {"nightly": ran, "hourly": enabled, "weekly": enabled},
-        "Not for now": {"nightly": ran, "hourly": ("Disabled", None), "weekly": enabled},
+        "Not for now": {"nightly": ran, "hourly": off, "weekly": enabled},
     }
     assert list(dict.fromkeys(step.section for step in guide)) == list(schedules)
     for section, expected in schedules.items():
         with subtests.test(section):
             follow(clone, [step for step in guide if step.section == section])
             assert timetable(clone) == expected
-    # By the client, by curl, and by the Logic App, as an identity that may do that and nothing else.
-    assert ended(clone, jobs=3) == ["Completed"] * 3
+    # By the client, by curl, and by the Logic App under its own identity; by that more, if it fired meanwhile.
+    assert set(ended(clone, least=3)) == {"Completed"}
     assert clone.planned() == []
 
 
-def ended(clone: Clone, jobs: int) -> list[str]:
-    """The states of the endpoint's jobs, when each has one that it keeps."""
+def ended(clone: Clone, least: int) -> list[str]:
+    """The states of the endpoint's jobs, when there are so many and each has one that it keeps."""
     done = clone.ml(
         "import time\n"
-        f"found = []\nwhile len(found) < {jobs}:\n"
+        f"found = []\nwhile len(found) < {least} or not {{*found}} <= {{'Completed', 'Failed', 'Canceled'}}:\n"
         "    time.sleep(1)\n"
-        "    states = [ml.jobs.get(job.name).status.value for job in ml.batch_endpoints.list_jobs('tumor-batch')]\n"
-        "    found = [each for each in states if each in ('Completed', 'Failed', 'Canceled')]\n"
+        "    found = [ml.jobs.get(job.name).status.value for job in ml.batch_endpoints.list_jobs('tumor-batch')]\n"
         "print('ended', *found)\n"
     ).ok()
     return re.findall(r"^ended (.*)$", done.out, re.MULTILINE)[-1].split()

@@ -85,6 +85,16 @@ def test_sweep_finds_what_a_process_has_started(home: Home) -> None:
     assert processes.sweep(home) == 1, "the mark is inherited, whatever session or parent a process has"
 
 
+def test_sweep_by_a_mark_ends_those_that_carry_it_and_no_others(home: Home) -> None:
+    other = start(home, SLEEPER, "other")
+    log = home.logs / "marked.log"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPER!r}], start_new_session=True)"
+    processes.spawn(home, [sys.executable, "-c", code], env={**os.environ, "MARK": "a"}, log=log).wait()
+    assert processes.sweep_marked({"MARK": "b"}, grace=0) == 0
+    assert processes.sweep_marked({"MARK": "a"}, grace=0) == 1
+    assert other.poll() is None
+
+
 def test_sweep_lets_a_process_save_what_it_has(home: Home, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     code = (

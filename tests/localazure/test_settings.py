@@ -37,6 +37,7 @@ def test_marks_of_processes_and_shells_are_not_settings(home: Home) -> None:
     marks = {
         "LOCALAZURE_HOME_ID": "a",
         "LOCALAZURE_RUN_ID": "b",
+        "LOCALAZURE_WORKER_ID": "d",
         "LOCALAZURE_PROXY": "c",
         "LOCALAZURE_OUTER_BUNDLE": "",
     }

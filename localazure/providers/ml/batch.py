@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from localazure.arm import body as read
@@ -21,12 +21,14 @@ Json = dict[str, Any]
 
 
 class BatchEndpoints(Endpoints):
-    """`…/workspaces/batchEndpoints`."""
+    """`…/workspaces/batchEndpoints`. Jobs outlive them and their deployments.
 
-    def __init__(self, cloud: Cloud, cancel_jobs: Callable[[str], None]) -> None:
-        """`cancel_jobs` ends the jobs of an endpoint that goes."""
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-use-batch-model-deployments, where the endpoint
+    is deleted: "Batch scoring jobs won't be deleted."
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud, BATCH)
-        self._cancel_jobs = cancel_jobs
 
     def routes(self) -> list[Route]:
         refused = "always refused: batch endpoints take tokens only"
@@ -70,16 +72,14 @@ class BatchEndpoints(Endpoints):
         """Nothing stands beside the store."""
 
     def _take_down(self, operation: Operation) -> None:
-        self._cancel_jobs(operation.resource)
+        """Nothing: a job has all that it needs, and goes on without what it was begun by."""
 
 
 class BatchDeployments(Deployments):
     """`…/batchEndpoints/deployments`."""
 
-    def __init__(self, cloud: Cloud, cancel_jobs: Callable[[str], None]) -> None:
-        """`cancel_jobs` ends the jobs of a deployment that goes."""
+    def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud, BATCH)
-        self._cancel_jobs = cancel_jobs
 
     def _compose(self, body: Json, existing: Resource | None, workspace: Resource) -> Json:
         properties = rules.deployment(read.mapping(body, "properties", required=True))
@@ -102,7 +102,7 @@ class BatchDeployments(Deployments):
         """Nothing: a job starts what it needs."""
 
     def _take_down(self, operation: Operation) -> None:
-        self._cancel_jobs(operation.resource)
+        """Nothing: its jobs go on, as those of an endpoint that goes."""
 
     def _refuse_delete(self, deployment: Resource, endpoint: Resource) -> None:
         rules.refuse_delete_of_default(deployment, endpoint)

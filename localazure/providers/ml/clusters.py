@@ -25,7 +25,8 @@ from localazure.providers.ml.names import COMPUTE_TYPE, DELETING, FAILED, JOB_TY
 from localazure.serving.metrics import Clock
 
 ENDED = ("Completed", "Failed", "Canceled")
-# How soon a cluster that the quota keeps small tries again by itself; others that shrink tell it at once.
+# How soon a cluster that the quota keeps small tries again by itself; others that shrink tell it at once. Also how soon
+# what the store could not keep is tried again.
 RETRY_SECONDS = 15.0
 
 Failure = dict[str, str]
@@ -42,8 +43,8 @@ class Crew(Protocol):
     def move(self, job: Resource, places: Places) -> None:
         """A job that runs has other nodes than before."""
 
-    def end(self, job: Resource, status: str, error: Failure | None) -> None:
-        """A job that runs is at its end, for a reason that is not its own."""
+    def cancel(self, job: Resource) -> None:
+        """A job that runs is at its end, for a reason that is not its own; how it ends is written already."""
 
 
 class Clusters:
@@ -90,11 +91,14 @@ class Clusters:
                 return
             cluster = self._of(job)
             if job.properties["status"] == "CancelRequested":
+                # A restart may find it on its nodes.
                 self._end(job, "Canceled", None)
+                self.leave(job)
             elif reason := self._cannot_run(job, cluster):
                 self._end(job, "Failed", {"code": "UserError", "message": reason})
             elif cluster is None or not nodes.is_cluster(cluster):
-                self._start(job, {instance: instance for instance in range(instances(job))})
+                # Nothing takes nodes from such a compute, so nobody asks for the places there.
+                self._start(job, {})
             else:
                 self._admit(job, cluster)
 
@@ -116,7 +120,7 @@ class Clusters:
         if cluster is None:
             # Recorded from the live service (Azure/MachineLearningNotebooks, issue 906).
             return f"AzureMLCompute cluster {name} does not exist"
-        if not nodes.is_cluster(cluster):
+        if not nodes.is_cluster(cluster) or any(ask.job == job.name for ask in nodes.pool(cluster).running):
             return None
         if cluster.state == FAILED and not nodes.is_ready(cluster):
             return f"The compute cluster '{name}' is in Failed provisioning state: delete it and create it again."
@@ -147,7 +151,9 @@ class Clusters:
     def may_lose_nodes(self, job: Resource) -> bool:
         """Whether Azure may take a job's nodes back while it runs."""
         cluster = self._of(job)
-        return cluster is not None and cluster.properties["properties"].get("vmPriority") == "LowPriority"
+        if cluster is None or not nodes.is_cluster(cluster):
+            return False
+        return cluster.properties["properties"].get("vmPriority") == "LowPriority"
 
     # Clusters --------------------------------------------------------------------------------------------------------
 
@@ -231,16 +237,29 @@ class Clusters:
             return {"cluster": cluster.name, "preempted": taken, "canceled": list(bereft)}
 
     def _interrupt(self, cluster: Resource, name: str, status: str, error: Failure) -> None:
-        job = self._job(cluster, name)
-        if job is not None and (crew := self._crew):
-            self._cloud.store.after_commit(lambda: crew.end(job, status, error))
+        """Ends a job that runs. What becomes of it is written now: it takes a while to stop, and a kill may come."""
+        if job := self._job(cluster, name):
+            change_job(self._cloud, job.id, "CancelRequested", {"verdict": [status, error]})
+            if crew := self._crew:
+                self._cloud.store.after_commit(lambda: crew.cancel(job))
 
     def _watch(self, cluster: Resource, pool: Pool) -> None:
         """Sees to it that the cluster is looked at when time alone changes something."""
         moment = self._now()
         times = [allocation.due(pool, nodes.scale(cluster), moment), moment + RETRY_SECONDS if pool.starved else None]
         if due := min((each for each in times if each), default=None):
-            self._later.at(time.time() + due - moment, lambda: self.step(cluster.id))
+            self._look_in(cluster.id, due - moment)
+
+    def _look_in(self, cluster_id: str, seconds: float) -> None:
+        self._later.once(ids.key(cluster_id), time.time() + seconds, lambda: self._look(cluster_id))
+
+    def _look(self, cluster_id: str) -> None:
+        try:
+            self.step(cluster_id)
+        except Exception:
+            # Nothing of it was kept, nor what would have had it looked at again.
+            self._look_in(cluster_id, RETRY_SECONDS)
+            raise
 
     def _wake_starved(self, but: Resource) -> None:
         for cluster in self._all():
@@ -309,8 +328,11 @@ def change_job(cloud: Cloud, job_id: str, status: str, hidden: dict[str, Any] | 
         if found.properties["status"] == "CancelRequested" and status not in ENDED:
             # A cancellation has to outlive a kill, however far the job goes on until it hears of it.
             status = "CancelRequested"
-        changed = found.with_properties(status=status)
-        cloud.store.put(replace(changed, hidden={**found.hidden, **(hidden or {})}))
+        kept = {**found.hidden, **(hidden or {})}
+        if status in ENDED and (verdict := found.hidden.get("verdict")):
+            # Decided when its nodes went, and answered: whatever it came to meanwhile is too late.
+            status, kept["error"] = verdict
+        cloud.store.put(replace(found.with_properties(status=status), hidden=kept))
         return True
 
 

@@ -49,13 +49,13 @@ def mirrored(cloud: Cloud, blobs: Blobs, place: str, job: Resource, folder: Path
 
 
 def _upload(blobs: Blobs, place: str, job: Resource, folder: Path) -> list[str]:
-    ended = job.properties["status"] in ENDED
     with TemporaryDirectory(prefix="aml-logs-") as scratch:
         _write(Path(scratch) / EXECUTION_LOG, execution_log(job))
         names = [name for name in STREAMED if _copied(folder / name, Path(scratch) / name)]
         blobs.upload_folder(LOG_CONTAINER, place, Path(scratch))
-    if ended:
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if job.properties["status"] in ENDED:
+        # Not what lies in the folder: a link to what could not be put into storage leads nowhere.
+        names = [name.removeprefix(f"{place}/") for name in blobs.list(LOG_CONTAINER, f"{place}/")]
     return sorted({*names, EXECUTION_LOG})
 
 

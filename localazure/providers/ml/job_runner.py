@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,9 +21,10 @@ from localazure.arm.store import Resource, now
 from localazure.batch.instances import Instances
 from localazure.batch.workers import ProcessExecutor
 from localazure.errors import LocalAzureError
+from localazure.locks import KeyedLocks
 from localazure.providers import storage
 from localazure.providers.cloud import Cloud
-from localazure.providers.ml.clusters import ENDED, Clusters, Failure, Places, change_job
+from localazure.providers.ml.clusters import ENDED, RETRY_SECONDS, Clusters, Failure, Places, change_job
 from localazure.providers.ml.content import Place, code_folder, fetch, locate, model_files
 from localazure.providers.ml.job_documents import is_batch
 from localazure.providers.ml.job_inputs import places
@@ -51,6 +52,11 @@ def output_uri(job: Resource) -> str:
     return job.hidden["output"] or f"azureml://datastores/workspaceblobstore/paths/azureml/{job.hidden['child']}/score/"
 
 
+def log_place(job: Resource) -> str:
+    """The folder of a job's logs in `LOG_CONTAINER` of its workspace's account."""
+    return f"ExperimentRun/dcid.{job.name}"
+
+
 class _Canceled(Exception):
     """The job's event is set."""
 
@@ -67,12 +73,10 @@ class _Run:
     Attributes:
         places: the node of each of its instances, by number.
         stop: set to end it.
-        verdict: status and error with which it ends where that is not its own doing.
     """
 
     places: Places
     stop: threading.Event = field(default_factory=threading.Event)
-    verdict: tuple[str, Failure | None] | None = None
 
 
 class JobRunner:
@@ -86,6 +90,7 @@ class JobRunner:
         self._later = Later()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
+        self._outputs = KeyedLocks()
         self._stopping = False
         clusters.attach(self)
 
@@ -97,6 +102,8 @@ class JobRunner:
                 self._end(job, "Canceled", None)
             elif job.properties["status"] not in ENDED:
                 self.submit(job)
+            else:
+                _remove_work(job, job_folder(self._cloud, job))
 
     def stop(self) -> None:
         """Ends the workers; jobs that ran are taken up at the next start."""
@@ -135,14 +142,6 @@ class JobRunner:
             if run := self._runs.get(ids.key(job.id)):
                 run.places = places
 
-    def end(self, job: Resource, status: str, error: Failure | None) -> None:
-        """A job is at its end, for a reason that is not its own."""
-        if self._run_of(job) is None:
-            self._end(job, status, error)
-        if run := self._run_of(job):
-            run.verdict = (status, error)
-            self._stop_run(job, run)
-
     def _run_of(self, job: Resource) -> _Run | None:
         with self._lock:
             return self._runs.get(ids.key(job.id))
@@ -162,8 +161,10 @@ class JobRunner:
             failure = None if result.succeeded else {"code": "UserError", "message": result.message}
         except Exception as error:  # whatever it is, the job must end and say so
             failure = _failure(job, error)
+        if folder is not None and not self._stopping:
+            self._upload_logs(job, folder / "logs")
         self._finish(job, run, failure)
-        if not self._stopping:
+        if folder is not None and not self._stopping:
             self._clear(job, folder)
 
     def _finish(self, job: Resource, run: _Run, failure: Failure | None) -> None:
@@ -172,20 +173,33 @@ class JobRunner:
             if self._stopping or self._runs.get(ids.key(job.id)) is not run:
                 return
             del self._runs[ids.key(job.id)]
-        if run.stop.is_set():
-            self._end(job, *(run.verdict or ("Canceled", failure)))
-        else:
-            self._end(job, "Failed" if failure else "Completed", failure)
+        status = "Canceled" if run.stop.is_set() else "Failed" if failure else "Completed"
+        try:
+            self._end(job, status, failure)
+        except Exception:
+            self._finish_later(job, run, failure)
+
+    def _finish_later(self, job: Resource, run: _Run, failure: Failure | None) -> None:
+        """The store could not keep the end of a job, for want of space perhaps: it still has its nodes."""
+        with self._lock:
+            if self._stopping:
+                return
+            self._runs.setdefault(ids.key(job.id), run)
+        log.exception("the end of job %s could not be written; it is tried again in %.0f s", job.id, RETRY_SECONDS)
+        self._later.at(time.time() + RETRY_SECONDS, lambda: self._finish(job, run, failure))
 
     def _end(self, job: Resource, status: str, error: Failure | None) -> None:
         with self._cloud.store.transaction():
             change_job(self._cloud, job.id, status, {"endTime": now(), "error": error})
             self._clusters.leave(job)
 
-    def _clear(self, job: Resource, folder: Path | None) -> None:
-        # Whoever deleted the job or its workspace removed the folder, and this thread may have made it again.
-        if folder is not None and self._cloud.store.get(job.id) is None:
+    def _clear(self, job: Resource, folder: Path) -> None:
+        found = self._cloud.store.get(job.id)
+        if found is None:
+            # Whoever deleted the job or its workspace removed the folder, and this thread may have made it again.
             shutil.rmtree(folder, ignore_errors=True)
+        elif found.properties["status"] in ENDED:
+            _remove_work(found, folder)
 
     def _begin(self, job: Resource, stop: threading.Event) -> None:
         with self._cloud.store.transaction():
@@ -226,20 +240,40 @@ class JobRunner:
     def _finalize(self, workspace: Resource, job: Resource, run: _Run, folder: Path) -> None:
         if not run.stop.is_set():
             change_job(self._cloud, job.id, "Finalizing")
-        self._upload(workspace, job, folder)
+        try:
+            self._upload(workspace, job, folder / "output")
+        except Exception as error:
+            if self._stopping:  # the next start tries again
+                raise
+            self._note(job, kept=True)
+            raise _unsent(job, error, folder / "output") from error
+
+    def _note(self, job: Resource, **hidden: Any) -> None:
+        """Remembers something of a job, whatever its status."""
+        with self._cloud.store.transaction():
+            if found := self._cloud.store.get(job.id):
+                self._cloud.store.put(replace(found, hidden={**found.hidden, **hidden}))
 
     def _refuse_overwrite(self, workspace: Resource, job: Resource) -> None:
-        settings = job.hidden["settings"]
-        if not job.hidden["output"] or settings["outputAction"] != "AppendRow":
+        if not _has_fixed_file(job):
             return
         place = self._output_place(workspace, job)
-        file = "/".join(part for part in (place.path, settings["outputFileName"]) if part)
-        if file in storage.open_blobs(self._cloud, place.account).list(place.container, file):
+        file = _output_file(job, place)
+        found = storage.open_blobs(self._cloud, place.account).list(place.container, file)
+        if file in found or self._is_claimed(job, _claim(place, file)):
             raise OperationFailed(
                 "UserError",
                 f"The output file '{file}' exists already in container '{place.container}' of storage account "
                 f"'{place.account.name}': delete it, or give another output folder or output file name.",
             )
+
+    def _is_claimed(self, job: Resource, claim: str) -> bool:
+        """Whether another job was killed while it wrote this file, and is to write it yet."""
+        return any(
+            other.hidden.get("uploading") == claim and other.properties["status"] not in ENDED
+            for other in self._cloud.store.of_type(JOB_TYPE)
+            if not ids.same(other.id, job.id)
+        )
 
     def _fetch_inputs(
         self, workspace: Resource, job: Resource, folder: Path, event: threading.Event
@@ -290,13 +324,61 @@ class JobRunner:
         return environments.ensure(spec, need="batch") if spec else environments.ensure_mlflow(model, need="batch")
 
     def _upload(self, workspace: Resource, job: Resource, folder: Path) -> None:
+        if not any(path.is_file() for path in folder.rglob("*")):
+            return
         place = self._output_place(workspace, job)
-        blobs = storage.open_blobs(self._cloud, place.account)
-        blobs.upload_folder(place.container, place.path, folder / "output")
-        blobs.upload_folder(LOG_CONTAINER, f"ExperimentRun/dcid.{job.name}", folder / "logs")
+        file = _output_file(job, place)
+        # Another job may write the same file: between the check and the last byte it has to wait.
+        with self._outputs.hold(_claim(place, file)):
+            if (folder / job.hidden["settings"]["outputFileName"]).is_file():
+                self._claim_output(workspace, job, _claim(place, file))
+            storage.open_blobs(self._cloud, place.account).upload_folder(place.container, place.path, folder)
+
+    def _claim_output(self, workspace: Resource, job: Resource, claim: str) -> None:
+        # Much time has gone since the job began; only what it has itself put there before a kill is its to replace.
+        found = self._cloud.store.get(job.id)
+        if found is None or found.hidden.get("uploading") != claim:
+            self._refuse_overwrite(workspace, job)
+            self._note(job, uploading=claim)
+
+    def _upload_logs(self, job: Resource, folder: Path) -> None:
+        """Puts a job's logs where the links to them say; for want of that no job fails."""
+        from azure.core.exceptions import AzureError
+
+        try:
+            # Not the account of the output, which may be any.
+            account = self._cloud.store.get(workspace_above(self._cloud, job.id).properties["storageAccount"])
+            if account is not None:
+                storage.open_blobs(self._cloud, account).upload_folder(LOG_CONTAINER, log_place(job), folder)
+        except (AzureError, LocalAzureError, LookupError, OSError) as error:
+            log.warning("the logs of %s cannot be put into storage: %s", job.id, error)
 
     def _output_place(self, workspace: Resource, job: Resource) -> Place:
         return locate(self._cloud, workspace, output_uri(job))
+
+
+def _has_fixed_file(job: Resource) -> bool:
+    """Whether a job's predictions go to a file that another job's may go to as well."""
+    return bool(job.hidden["output"]) and job.hidden["settings"]["outputAction"] == "AppendRow"
+
+
+def _output_file(job: Resource, place: Place) -> str:
+    return "/".join(part for part in (place.path, job.hidden["settings"]["outputFileName"]) if part)
+
+
+def _claim(place: Place, file: str) -> str:
+    return f"{place.account.name}/{place.container}/{file}"
+
+
+def _remove_work(job: Resource, folder: Path) -> None:
+    """Removes what a job that has ended needs no more: not its logs, nor predictions that are nowhere else."""
+    for part in ("inputs", "journal", *(() if job.hidden.get("kept") else ("output",))):
+        shutil.rmtree(folder / part, ignore_errors=True)
+
+
+def _unsent(job: Resource, error: Exception, output: Path) -> OperationFailed:
+    failure = _failure(job, error) or {"code": "InternalServerError", "message": str(error)}
+    return OperationFailed(failure["code"], f"{failure['message']}\nWhat the job has scored is kept in {output}.")
 
 
 def _failure(job: Resource, error: Exception) -> dict[str, str] | None:

@@ -14,11 +14,12 @@ from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource, now
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import check_name, page, refuse_unsettled, require_subscription
+from localazure.providers.ml.clusters import ENDED, change_job
 from localazure.providers.ml.job_definitions import JOB_TYPES
 from localazure.providers.ml.job_documents import as_batch_job, is_batch, new_job
 from localazure.providers.ml.job_inputs import check_uri, sources
 from localazure.providers.ml.job_request import JobRequest
-from localazure.providers.ml.job_runner import ENDED, JobRunner, job_folder
+from localazure.providers.ml.job_runner import JobRunner, job_folder
 from localazure.providers.ml.names import (
     BATCH_ENDPOINT_TYPE,
     JOB_TYPE,
@@ -158,10 +159,12 @@ class Jobs:
         raise ArmError(404, "OperationNotFound", f"The operation 'jc:{call.params['operation']}' was not found.")
 
     def cancel_below(self, resource_id: str) -> None:
-        """Cancels the running jobs of an endpoint or a deployment."""
+        """Cancels the running jobs of a workspace that goes."""
         for job in filter(is_batch, self._cloud.store.of_type(JOB_TYPE)):
             of = ids.key(job.hidden["deployment"]) + "/"
             if of.startswith(ids.key(resource_id) + "/") and job.properties["status"] not in ENDED:
+                # Written first: a job takes a while to stop, and the next start must not take it up if a kill comes.
+                change_job(self._cloud, job.id, "CancelRequested")
                 self._runner.cancel(job)
 
     # Invoke --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from localazure.providers.common import page
 from localazure.providers.ml.endpoints import endpoint_of
 from localazure.providers.ml.job_documents import as_batch_job, as_run, is_batch
 from localazure.providers.ml.job_logs import EXECUTION_LOG, mirrored
-from localazure.providers.ml.job_runner import LOG_CONTAINER, job_folder, output_uri
+from localazure.providers.ml.job_runner import LOG_CONTAINER, job_folder, log_place, output_uri
 from localazure.providers.ml.jobs import FRONT_END
 from localazure.providers.ml.names import JOB_TYPE, NAMESPACE, WORKSPACE, guid, workspace_of
 from localazure.providers.ml.stored_jobs import NOTE
@@ -100,7 +100,7 @@ class Runs:
         if account is None or not is_batch(job) or not folder.is_dir():
             return {}
         blobs = storage.open_blobs(self._cloud, account)
-        place = f"ExperimentRun/dcid.{job.name}"
+        place = log_place(job)
         names = mirrored(self._cloud, blobs, place, job, folder)
         signature = blobs.sas(LOG_CONTAINER, permissions="r", hours=24).lstrip("?")
         base = f"https://{account.name}.blob.core.windows.net/{LOG_CONTAINER}/{quote(place)}"

@@ -63,10 +63,11 @@ _PATCH_TAKES_TIME_SINCE = "2021-10-01"
 class Workspaces:
     """`Microsoft.MachineLearningServices/workspaces`."""
 
-    def __init__(self, cloud: Cloud, take_down: Callable[[Resource], None]) -> None:
-        """`take_down` ends what a resource below a workspace runs outside the store."""
+    def __init__(self, cloud: Cloud, take_down: Callable[[Resource], None], cancel_jobs: Callable[[str], None]) -> None:
+        """`take_down` ends what a resource below a workspace runs outside the store, `cancel_jobs` its batch jobs."""
         self._cloud = cloud
         self._take_down = take_down
+        self._cancel_jobs = cancel_jobs
         cloud.operations.register("workspace.create", Kind(self._provision, self._created, self._failed))
         cloud.operations.register("workspace.update", Kind(lambda operation: None, self._updated, self._failed))
         nothing = lambda *arguments: None  # noqa: E731
@@ -250,6 +251,7 @@ class Workspaces:
         return Answer(204)
 
     def _empty(self, operation: Operation) -> None:
+        self._cancel_jobs(operation.resource)
         for resource in reversed(self._cloud.store.below(operation.resource)):
             self._take_down(resource)
 
@@ -263,7 +265,8 @@ class Workspaces:
         self._cloud.store.after_commit(lambda: forget_content(self._cloud, workspace))
 
     def take_down(self, workspace: Resource) -> None:
-        """What is left of a workspace whose group goes: its name stays taken, and its files go."""
+        """What is left of a workspace whose group goes: its name stays taken, and its jobs and files go."""
+        self._cancel_jobs(workspace.id)
         self._remember(workspace)
         forget_content(self._cloud, workspace)
 

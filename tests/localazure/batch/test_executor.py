@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from localazure import processes
 from localazure.batch.executor import Executor, Failed, InitFailed, Scored, StartExecutor, WorkerPlan
 from localazure.batch.instances import Instances
 from localazure.batch.spec import BatchSpec, MiniBatch
@@ -136,6 +138,104 @@ def test_an_exception_is_an_outcome_and_the_worker_goes_on(start: Start, name: s
     assert before[1] == after[1], "the same process"
 
 
+FORKS = """
+import os
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        LEAVE
+    os.waitpid(pid, 0)
+
+def init():
+    WHERE == "init" and fork()
+
+def run(mini_batch):
+    WHERE == "run" and fork()
+    return list(mini_batch)
+"""
+
+
+@pytest.mark.parametrize("where", ["init", "run"])
+@pytest.mark.parametrize("leave", ["raise SystemExit(0)", "raise ValueError", "return"])
+def test_a_fork_that_comes_out_of_the_script_does_not_answer_in_the_workers_place(
+    start: Start, where: str, leave: str
+) -> None:
+    executor = start(FORKS.replace("WHERE", repr(where)).replace("LEAVE", leave))
+    for batch in batches("a", "b", "c"):
+        executor.submit(batch)
+    found = [outcome(executor) for _ in range(3)]
+    assert [(each.batch.files, each.rows) for each in found if isinstance(each, Scored)] == [
+        (("a",), "a\n"),
+        (("b",), "b\n"),
+        (("c",), "c\n"),
+    ]
+
+
+def test_a_fork_that_exits_has_the_exit_code_that_it_gave(start: Start) -> None:
+    executor = start(
+        """
+        import os, sys
+        def init(): ...
+        def run(mini_batch):
+            pid = os.fork()
+            if pid == 0:
+                sys.exit(7)
+            return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])]
+        """
+    )
+    executor.submit(MiniBatch(0, ("a",)))
+    assert scored(executor) == ["7"]
+
+
+SPOILT = """
+import os, socket, stat
+
+def init(): ...
+
+def run(mini_batch):
+    if mini_batch[0] == "spoilt":
+        for number in range(3, 64):
+            try:
+                is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
+            except OSError:
+                continue
+            if is_socket:
+                os.write(number, MESSAGE)
+    return list(mini_batch)
+"""
+
+
+@pytest.mark.parametrize("message", [b"[1]\n", b"not JSON\n", b'{"number": 2, "event": "scored"}\n'])
+def test_an_answer_that_cannot_be_read_is_a_crash_and_the_job_goes_on(start: Start, message: bytes) -> None:
+    executor = start(SPOILT.replace("MESSAGE", repr(message)))
+    for batch in batches("a", "spoilt", "b"):
+        executor.submit(batch)
+    assert scored(executor) == ["a"]
+    failure = failed(executor)
+    assert (failure.kind, failure.batch.files) == ("crash", ("spoilt",))
+    assert "answered what cannot be read" in failure.reason
+    assert scored(executor) == ["b"]
+
+
+def test_an_answer_to_something_else_is_not_taken_for_the_mini_batchs(start: Start) -> None:
+    executor = start(SPOILT.replace("MESSAGE", repr(b'{"event": "ready"}\n{"number": 1, "event": "scored"}\n')))
+    for batch in batches("a", "spoilt", "b"):
+        executor.submit(batch)
+    assert [scored(executor) for _ in range(3)] == [["a"], ["spoilt"], ["b"]]
+
+
+def test_a_worker_that_cannot_be_started_for_whatever_reason_is_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(*_: object, **__: object) -> None:
+        raise ValueError("embedded null byte")
+
+    monkeypatch.setattr(processes, "spawn", spawn)
+    with pytest.raises(InitFailed, match="embedded null byte"):
+        outcome(start(SCRIPT))
+
+
 def test_a_process_that_dies_is_replaced(start: Start) -> None:
     executor = start(SCRIPT)
     for batch in batches("a", "crash", "b"):
@@ -148,12 +248,12 @@ def test_a_process_that_dies_is_replaced(start: Start) -> None:
 
 
 def test_a_mini_batch_that_takes_too_long_is_ended_with_its_process(start: Start, home: Home) -> None:
-    executor = start(SCRIPT, timeout=1.0)
+    executor = start(SCRIPT, timeout=5.0)
     for batch in batches("a", "hang", "b"):
         executor.submit(batch)
     before, failure, after = scored(executor), failed(executor), scored(executor)
     assert failure.kind == "timeout"
-    assert "1 seconds" in failure.reason
+    assert "5 seconds" in failure.reason
     assert int(before[1]) not in running(home)
     assert int(after[1]) in running(home)
 
@@ -251,13 +351,37 @@ def test_a_script_without_its_functions_is_refused(start: Start, missing: str) -
         outcome(executor)
 
 
-def test_closing_ends_workers_that_are_busy_and_what_they_started(start: Start, home: Home, tmp_path: Path) -> None:
+def test_what_a_script_started_in_a_session_of_its_own_ends_with_its_worker(start: Start, home: Home) -> None:
+    executor = start(
+        """
+        import subprocess, time
+        def init(): ...
+        def run(files):
+            if files[0] == "hang":
+                subprocess.Popen(["sleep", "601"], start_new_session=True)
+                time.sleep(600)
+            return list(files)
+        """,
+        workers=2,
+        timeout=5.0,
+    )
+    executor.submit(MiniBatch(0, ("hang",)))
+    assert failed(executor).kind == "timeout"
+    executor.submit(MiniBatch(1, ("a",)))
+    assert scored(executor) == ["a"]
+    assert [pid for pid in running(home) if "601" in psutil.Process(pid).cmdline()] == []
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+def test_closing_ends_workers_that_are_busy_and_what_they_started(
+    start: Start, home: Home, tmp_path: Path, own_session: bool
+) -> None:
     executor = start(
         f"""
         import pathlib, subprocess, time
         def init(): ...
         def run(files):
-            subprocess.Popen(["sleep", "600"])
+            subprocess.Popen(["sleep", "600"], start_new_session={own_session})
             pathlib.Path({str(tmp_path / "busy")!r}).touch()
             time.sleep(600)
         """

@@ -173,7 +173,7 @@ def test_a_mini_batch_is_tried_as_often_as_asked_and_written_once(
         [*names(3), "good.txt"],
         mini_batch_size=1,
         max_retries=3,
-        timeout=1.0 if "sleep" in fault else 60.0,
+        timeout=5.0 if "sleep" in fault else 60.0,
         environment_variables={"TRIES": str(tries), "BAD_TRIES": str(bad)},
     )
     assert result.succeeded, result.message

@@ -97,6 +97,47 @@ def test_a_prediction_of_many_numbers_is_one_row(model: Model, job: JobRunner, r
     assert found["a.png"] == found["b.bmp"] == "[0.0, 1.5]"
 
 
+def test_each_output_of_an_image_is_a_column(model: Model, job: JobRunner, rows: Rows) -> None:
+    answer = "return {'width': np.array([given.shape[2]]), 'corner': given[:, 0, 0]}"
+    spec = model("[TensorSpec(np.dtype('uint8'), (-1, -1, -1, 3))]", answer)
+    assert JobRunner(spec, job.home).run().succeeded
+    assert ["6", "[0, 1, 2]", "a.png"] in list(csv.reader(rows()))
+
+
+def test_predictions_are_those_of_the_model_however_it_calls_them(
+    model: Model, job: JobRunner, rows: Rows, tmp_path: Path
+) -> None:
+    doubled = "given['x'].to_numpy() * 2"
+    answers = [
+        f"{{'doubled': {doubled}}}",
+        f"pd.DataFrame({{'row': {doubled}}})",
+        f"pd.DataFrame({{'file': {doubled}}})",
+    ]
+    spec = model("[ColSpec('double', 'x')]", f"return [{', '.join(answers)}][int(given['x'][0])]")
+    for number in range(3):
+        (tmp_path / "input" / f"{number}.csv").write_text(f"x\n{number}\n7\n")
+    assert JobRunner(spec, job.home).run().succeeded
+    assert rows() == ["0,0.0,0.csv", "0,2.0,1.csv", "0,4.0,2.csv", "1,14.0,0.csv", "1,14.0,1.csv", "1,14.0,2.csv"]
+
+
+def test_an_answer_that_is_not_one_prediction_a_row_fails_the_file(
+    model: Model, job: JobRunner, tmp_path: Path
+) -> None:
+    wrong = {
+        "'fine'": "the model answered one str",
+        "{'a': {'b': [1, 2]}}": "the model answered one dict",
+        "[1]": "the model answered 1 predictions for 2 rows",
+        "{'a': [1, 2], 'b': [1]}": "All arrays must be of the same length",
+    }
+    spec = model("[ColSpec('double', 'x')]", f"return [{', '.join(wrong)}, [1, 2]][int(given['x'][0])]")
+    for number in range(5):
+        (tmp_path / "input" / f"{number}.csv").write_text(f"x\n{number}\n7\n")
+    result = JobRunner(spec, job.home).run()
+    assert (tmp_path / "output" / "predictions.csv").read_text() == "0,1,4.csv\n1,2,4.csv\n"
+    for number, reason in enumerate(wrong.values()):
+        assert f"{number}.csv: {reason}" in result.message
+
+
 def test_tables_and_images_are_told_apart_by_the_signature(
     model: Model, job: JobRunner, log: Log, tmp_path: Path
 ) -> None:

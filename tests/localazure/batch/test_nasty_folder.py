@@ -1,10 +1,11 @@
 """A folder of files that go wrong in every way at once, under each kind of error threshold."""
 
 import errno
+import multiprocessing
 import os
-import resource
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def run(mini_batch):
             time.sleep(600)
         while name == "leak.csv":
             kept.append(b"x" * (4 << 20))
-            time.sleep(0.01)
+            time.sleep(1.0 if len(kept) > 100 else 0.0)
         with open(path) as file:
             first = file.readline(80).rstrip()
         if not first:
@@ -43,7 +44,7 @@ SCORED = ["a.csv", "b.csv", "huge.csv", os.fsdecode(b"caf\xe9.csv")]
 FAILED = {
     "crash.csv": "The worker process ended with signal SIGSEGV",
     "empty.csv": "ValueError: the file is empty",
-    "hang.csv": "run() did not finish in 4 seconds",
+    "hang.csv": "run() did not finish in 15 seconds",
     "leak.csv": "The worker process held",
     "unreadable.csv": "OSError: [Errno 40] Too many levels of symbolic links",
 }
@@ -70,7 +71,7 @@ def nasty(spec: BatchSpec) -> Path:
 def test_the_threshold_is_held_against_all_that_goes_wrong(
     job: JobRunner, spec: BatchSpec, rows: Rows, log: Log, home: Home, threshold: int, succeeds: bool
 ) -> None:
-    result = job.run(error_threshold=threshold, timeout=4.0, memory=200)
+    result = job.run(error_threshold=threshold, timeout=15.0, memory=200)
     assert result.succeeded is succeeds, result.message
     assert result.total == len(SCORED) + len(FAILED)
     assert running(home) == []
@@ -121,6 +122,19 @@ def test_the_job_itself_takes_no_more_memory_for_a_huge_file(job: JobRunner, nas
     for path in nasty.iterdir():
         if path.name != "huge.csv":
             path.unlink()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In a process of its own: the peak of this one may be an earlier test's.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        assert process.submit(growth, job).result(timeout=120) < 100 << 10, "kilobytes"
+
+
+def growth(job: JobRunner) -> int:
+    """Kilobytes by which the job raises this process's peak."""
+    before = peak()
     assert job.run().succeeded
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "kilobytes"
+    return peak() - before
+
+
+def peak() -> int:
+    # Not ru_maxrss, which is at first that of the process that started this one.
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1])

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from localazure import report
+from localazure.arm.store import StoreError
 from localazure.batch import BatchResult, BatchSpec
 from localazure.errors import LocalAzureError, UnknownName
-from localazure.providers.ml.clusters import change_job
+from localazure.providers.ml.clusters import Clusters, change_job
+from localazure.providers.ml.job_runner import JobRunner
 from localazure.settings import Settings
 from tests.localazure.providers.conftest import API, Cloud, FakeServing, booted, until
-from tests.localazure.providers.test_jobs import FakeBatch, add_batch, ends, invoke, job, reason, scorer
+from tests.localazure.providers.test_jobs import RUNNER, FakeBatch, add_batch, ends, invoke, job, reason, scorer
 
 __all__ = ["scorer"]
 
@@ -131,6 +133,18 @@ def cancel(cloud: Cloud, name: str) -> None:
 def step(cloud: Cloud) -> None:
     """Has the cluster look at a clock that was moved."""
     cloud.azure._clusters.step(path(cloud))
+
+
+def stepping(before: Callable[[], Exception | None]) -> Callable[[Clusters, str], None]:
+    """A look at a cluster that begins with something, which may fail it, where it is due by time alone."""
+    real = Clusters.step
+
+    def look(clusters: Clusters, cluster_id: str) -> None:
+        if threading.current_thread().name == "later" and (failure := before()):
+            raise failure
+        real(clusters, cluster_id)
+
+    return look
 
 
 def weather(cloud: Cloud, **rule: Any) -> None:
@@ -294,6 +308,22 @@ def test_a_job_fails_and_frees_its_nodes(batch: Cloud, gates: Gates) -> None:
     assert states(batch) == {"idle": 2}
 
 
+def test_a_job_on_a_compute_without_a_cluster_has_no_places_to_count(
+    batch: Cloud, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Any] = []
+    start = JobRunner.start
+    monkeypatch.setattr(JobRunner, "start", lambda self, job, each: (places.append(each), start(self, job, each)))
+    own = f"{batch.workspace}/computes/own"
+    inner = {"computeType": "ComputeInstance", "properties": {"vmSize": "Standard_DS3_v2"}}
+    batch.put(own, {"location": "eastus", "properties": inner})
+    add_batch(batch, batch.workspace, "alone", compute=own)
+    gates.open.add("many")
+    invoke(batch, "alone", name="many", compute={"instanceCount": 1000})
+    ends(batch, "many", "Completed")
+    assert places == [{}], "an instanceCount goes up to two thousand million, and nobody reads them there"
+
+
 # Times and failures ---------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +363,57 @@ def test_nodes_that_cannot_be_had_show_as_an_error_of_the_cluster(batch: Cloud, 
     assert inner(batch)["errors"] is None
 
 
+def test_a_cluster_tries_again_what_the_store_could_not_keep(
+    tmp_path: Path, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with booted(tmp_path / "home", FakeServing()) as cloud:
+        prepare(cloud)
+        cloud.put(path(cloud), body(0, 4, rest=1))
+        gates.open.add("one")
+        failures = [StoreError("The disk is full.")]
+        monkeypatch.setattr("localazure.providers.ml.clusters.RETRY_SECONDS", 0.1)
+        monkeypatch.setattr(Clusters, "step", stepping(lambda: failures.pop() if failures else None))
+        ask(cloud, "one", 2)
+        until(lambda: states(cloud) == {} and not failures, "its idle nodes go")
+
+
+def test_a_job_whose_end_the_store_could_not_keep_ends_later(
+    batch: Cloud, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, end = [StoreError("The disk is full.")], JobRunner._end
+
+    def fail_first(*of: Any) -> None:
+        if failures:
+            raise failures.pop()
+        end(*of)
+
+    monkeypatch.setattr(JobRunner, "_end", fail_first)
+    monkeypatch.setattr(f"{RUNNER}.RETRY_SECONDS", 0.1, raising=False)
+    gates.open.add("one")
+    ask(batch, "one", 2)
+    ends(batch, "one", "Completed")
+    assert states(batch) == {"idle": 2}
+    assert not failures
+
+
+def test_a_starved_cluster_looks_again_once_at_a_time_however_many_ask(
+    boot: Boot, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+    monkeypatch.setattr("localazure.providers.ml.clusters.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(Clusters, "step", stepping(lambda: looks.append(None)))
+    with boot(quota={"standardDSv2Family": 8}) as cloud:
+        prepare(cloud)
+        cloud.put(f"{cloud.workspace}/computes/other", body(1, 4))
+        ask(cloud, "waits", 2)
+        ends(cloud, "waits", "Queued")
+        for _ in range(30):
+            step(cloud)
+        looks.clear()
+        time.sleep(1)
+        assert 1 <= len(looks) <= 10
+
+
 # Clusters that go -----------------------------------------------------------------------------------------------------
 
 
@@ -369,14 +450,44 @@ def test_jobs_that_wait_for_a_cluster_that_is_being_created_run_once_it_is_there
     until(lambda: gates.names == ["early"], "it runs")
 
 
-def test_deleting_the_endpoint_cancels_its_jobs_and_frees_their_nodes(batch: Cloud, gates: Gates) -> None:
+def test_jobs_that_run_and_jobs_that_wait_go_on_without_their_endpoint(batch: Cloud, gates: Gates) -> None:
     ask(batch, "runs", 4)
     ask(batch, "waits", 2)
     until(lambda: gates.names == ["runs"], "it runs")
     batch.wait(batch.send("DELETE", f"{batch.workspace}/batchEndpoints/batch"))
-    ends(batch, "runs", "Canceled")
-    ends(batch, "waits", "Canceled")
+    assert [job(batch, name)["status"] for name in ("runs", "waits")] == ["Running", "Queued"]
+    gates.open |= {"runs", "waits"}
+    ends(batch, "runs", "Completed")
+    ends(batch, "waits", "Completed")
     until(lambda: states(batch) == {"idle": 4}, "the nodes are free")
+
+
+@pytest.fixture
+def building(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Jobs build an environment, which no cancellation interrupts, for as long as the test runs; set once one does."""
+    begun, release = threading.Event(), threading.Event()
+
+    def build(*_: object) -> Path:
+        begun.set()
+        release.wait(30)
+        return Path("python")
+
+    monkeypatch.setattr(f"{RUNNER}.JobRunner._python", build)
+    monkeypatch.setattr(f"{RUNNER}.PATIENCE_SECONDS", 60)
+    yield begun
+    release.set()
+
+
+def test_a_job_whose_workspace_goes_does_not_come_back_at_the_next_start(boot: Boot, building: threading.Event) -> None:
+    with boot() as cloud:
+        prepare(cloud)
+        ask(cloud, "runs", 2)
+        assert building.wait(10)
+        cloud.azure._jobs.cancel_below(cloud.workspace)
+        assert job(cloud, "runs")["status"] == "CancelRequested"
+    with boot() as cloud:
+        ends(cloud, "runs", "Canceled")
+        assert states(cloud) == {"idle": 2}
 
 
 # Pre-emption ----------------------------------------------------------------------------------------------------------
@@ -417,6 +528,19 @@ def test_a_job_that_loses_its_last_node_is_canceled_and_says_why(cheap: Cloud, g
     until(lambda: "waits" in gates.names, "there are nodes again")
 
 
+def test_a_job_that_lost_its_last_node_is_canceled_though_local_azure_ends_before_it(
+    boot: Boot, building: threading.Event
+) -> None:
+    with boot() as cloud:
+        prepare(cloud, vmPriority="LowPriority")
+        ask(cloud, "runs", 2)
+        assert building.wait(10)
+        assert cloud.azure.preempt("nodes", 2, 60)["canceled"] == ["runs"]
+    with boot() as cloud:
+        ends(cloud, "runs", "Canceled")
+        assert "preempted" in reason(cloud, "runs")
+
+
 def test_only_low_priority_nodes_are_preempted(batch: Cloud) -> None:
     with pytest.raises(LocalAzureError, match="dedicated nodes"):
         batch.azure.preempt("nodes", 1, 60)
@@ -444,6 +568,20 @@ def test_a_restart_takes_up_what_ran_and_what_waited_in_the_same_order(boot: Boo
         gates.open |= {"two", "three"}
         for name in ("one", "two", "three"):
             ends(cloud, name, "Completed")
+
+
+def test_a_restart_takes_up_a_job_on_more_nodes_than_its_cluster_may_have_by_now(boot: Boot, gates: Gates) -> None:
+    with boot() as cloud:
+        prepare(cloud)
+        ask(cloud, "large", 4)
+        until(lambda: gates.names == ["large"], "it runs")
+        cloud.put(path(cloud), body(0, 2))
+        assert states(cloud) == {"running": 4}
+    with boot() as cloud:
+        until(lambda: gates.names == ["large", "large"], "no job is interrupted for it")
+        gates.open.add("large")
+        ends(cloud, "large", "Completed")
+        assert states(cloud) == {"idle": 2}
 
 
 def test_a_restart_goes_on_with_the_folder_of_a_job_that_had_begun(boot: Boot, gates: Gates) -> None:

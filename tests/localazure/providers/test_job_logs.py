@@ -28,7 +28,11 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             if path.is_file():
                 found[f"{prefix}/{path.relative_to(folder).as_posix()}"] = path.read_text()
 
+    def listed(self: object, container: str, prefix: str = "") -> list[str]:
+        return [name for name in found if name.startswith(prefix)]
+
     monkeypatch.setattr(conftest.FakeBlobs, "upload_folder", upload)
+    monkeypatch.setattr(conftest.FakeBlobs, "list", listed)
     return found
 
 

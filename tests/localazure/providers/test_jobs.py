@@ -206,6 +206,85 @@ def test_no_job_begins_in_a_workspace_that_is_being_deleted(batch: Cloud, monkey
     batch.wait(answer)
 
 
+# Jobs whose deployment goes ------------------------------------------------------------------------------------------
+
+
+def replace_deployment(cloud: Cloud) -> None:
+    """What a new revision does: it becomes the default, and the one before is deleted."""
+    path = f"{cloud.workspace}/batchEndpoints/batch"
+    cloud.put(f"{path}/deployments/second", cloud.get(f"{path}/deployments/first"))
+    own = {"authMode": "AADToken", "defaults": {"deploymentName": "second"}}
+    cloud.put(path, {"location": "eastus", "properties": own})
+    cloud.wait(cloud.send("DELETE", f"{path}/deployments/first"))
+    assert cloud.send("GET", f"{path}/deployments/first").status_code == 404
+
+
+def delete_endpoint(cloud: Cloud) -> None:
+    cloud.wait(cloud.send("DELETE", f"{cloud.workspace}/batchEndpoints/batch"))
+
+
+@pytest.mark.parametrize("goes", [replace_deployment, delete_endpoint])
+def test_a_job_goes_on_without_what_began_it(batch: Cloud, scorer: FakeBatch, goes: Callable[[Cloud], None]) -> None:
+    scorer.gate.clear()
+    invoke(batch, name="long")
+    until(lambda: scorer.specs, "it runs")
+    goes(batch)
+    assert job(batch, "long")["status"] == "Running", "what it was begun by is nothing that it needs"
+    scorer.gate.set()
+    ends(batch, "long", "Completed")
+
+
+@pytest.mark.parametrize("goes", [replace_deployment, delete_endpoint])
+def test_a_restart_takes_up_a_job_whose_deployment_is_gone(
+    tmp_path: Path, scorer: FakeBatch, goes: Callable[[Cloud], None]
+) -> None:
+    scorer.gate.clear()
+    with booted(tmp_path / "home", FakeServing()) as cloud:
+        cloud.prepare()
+        add_batch(cloud, cloud.workspace, "batch")
+        invoke(cloud, name="long")
+        until(lambda: scorer.specs, "it runs")
+        goes(cloud)
+    scorer.gate.set()
+    with booted(tmp_path / "home", FakeServing()) as cloud:
+        ends(cloud, "long", "Completed")
+    first, again = scorer.specs
+    assert again == first, "all that it is carried out with was kept with it"
+
+
+def test_a_job_whose_deployment_is_gone_is_shown_as_before(batch: Cloud, scorer: FakeBatch) -> None:
+    scorer.gate.clear()
+    invoke(batch, name="long")
+    until(lambda: scorer.specs, "it runs")
+    front = f"/mferp/managementfrontend{batch.workspace}/batchEndpoints/batch"
+    history = f"/history/v1.0{batch.workspace}/runs/long"
+    paths = (f"{front}/jobs", f"{front}/deployments/first/jobs", history, f"{history}/details", f"{history}/children")
+
+    def shown() -> list[Any]:
+        answers = [batch.send("GET", path, Host="eastus.api.azureml.ms") for path in paths]
+        assert [each.status_code for each in answers] == [200] * len(paths)
+        return [each.json() for each in answers]
+
+    before = shown()
+    assert [each["name"] for each in before[0]["value"]] == ["long"]
+    replace_deployment(batch)
+    assert shown() == before
+    assert [each["name"] for each in batch.get(f"{batch.workspace}/jobs")["value"]] == ["long"]
+    assert [each["deployment"] for each in batch.azure.status()["jobs"]] == ["batch/first"]
+
+
+@pytest.mark.parametrize("above", ["workspace", "group"])
+def test_a_job_ends_with_its_workspace_though_its_endpoint_went_before(
+    batch: Cloud, scorer: FakeBatch, above: str
+) -> None:
+    scorer.gate.clear()
+    invoke(batch, name="long")
+    until(lambda: scorer.specs, "it runs")
+    delete_endpoint(batch)
+    batch.wait(batch.send("DELETE", getattr(batch, above)))
+    until(lambda: not batch.azure._runner._runs, "nothing runs that nobody can see")
+
+
 # How batch jobs are answered and cleared away -------------------------------------------------------------------------
 
 
@@ -262,14 +341,27 @@ def test_the_folder_of_a_job_goes_with_the_job_and_with_its_workspace(batch: Clo
     until(lambda: not list(jobs.glob("*")), "the workspace's jobs go")
 
 
-def test_a_job_that_ends_after_its_workspace_leaves_no_folder(batch: Cloud, scorer: FakeBatch) -> None:
+def test_a_job_that_ends_after_its_workspace_leaves_no_folder(batch: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = batch.azure._cloud.home.jobs
-    scorer.gate.clear()
+    begun, gate, written = threading.Event(), threading.Event(), threading.Event()
+
+    def run(spec: BatchSpec, **_rest: object) -> BatchResult:
+        begun.set()
+        gate.wait(30)
+        spec.output_dir.mkdir(parents=True)
+        (spec.output_dir / "predictions.csv").write_text("late")
+        written.set()
+        return BatchResult(True, 1, 0, "")
+
+    monkeypatch.setattr(f"{RUNNER}.batch.run", run)
     invoke(batch, name="late")
-    until(lambda: scorer.specs, "it runs")
+    assert begun.wait(10)
     batch.wait(batch.send("DELETE", batch.workspace))
-    until(lambda: not list(jobs.glob("*/*")), "nothing is left")
-    scorer.gate.set()
+    until(lambda: not list(jobs.glob("*/*")), "the workspace's jobs go")
+    gate.set()
+    batch.azure._runner._pool.shutdown(wait=True)
+    assert written.is_set(), "the folder was there again"
+    assert not list(jobs.glob("*/*"))
 
 
 # Jobs that clients submit ---------------------------------------------------------------------------------------------

@@ -328,6 +328,18 @@ def test_a_run_by_hand_starts_a_job_as_the_workflows_identity(timetable: Timetab
     assert "Bearer" not in str(timetable.cloud.get(f"{run['id']}/actions")), "the token is nobody's business"
 
 
+def test_each_run_writes_where_its_name_says(timetable: Timetable) -> None:
+    source = {"jobInputType": "UriFolder", "uri": "azureml://datastores/workspaceblobstore/paths/inbox/"}
+    out = "azureml://datastores/workspaceblobstore/paths/out"
+    target = {"jobOutputType": "UriFolder", "uri": f"{out}/@{{workflow().run.name}}/"}
+    asked = {"properties": {"inputData": {"in": source}, "outputData": {"score": target}}}
+    timetable.put("nightly", NEVER, body=asked)
+    for _ in range(2):
+        run = fire(timetable)
+        answer = timetable.cloud.get(f"{run['id']}/actions/Invoke")["properties"]["outputs"]["body"]
+        assert answer["properties"]["outputData"]["score"]["uri"] == f"{out}/{run['name']}/", "a folder of its own"
+
+
 @pytest.mark.parametrize("role", [None, READER])
 def test_a_run_fails_without_a_role_that_allows_it(timetable: Timetable, role: str | None) -> None:
     made = timetable.put("nightly", NEVER, role=role)
