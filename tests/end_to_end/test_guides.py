@@ -10,7 +10,8 @@ import pytest
 
 from tests.end_to_end.conftest import ROOT, Clone
 
-pytestmark = pytest.mark.end_to_end
+# Slow: the story has the same steps, and each guide takes minutes.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 GUIDES = ROOT / "docs" / "guides"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -98,7 +99,6 @@ def _ended(run: dict[str, str] | None) -> str | None:
     return run["status"] if run else None
 
 
-@pytest.mark.slow
 def test_files_are_scored_by_hand_and_on_a_timetable_as_the_guide_says(clone: Clone, subtests: pytest.Subtests) -> None:
     clone.make("up").ok()
     guide = list(steps((GUIDES / "batch.md").read_text()))
