@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi.dynamic import ConfigureRequest, DiffResult, ReadResult, ResourceProvider
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 from pulumi.output import Unknown
 
 from dynamic.login import Login
@@ -113,6 +113,26 @@ class AzureProvider(ResourceProvider):
             show_progress=show_progress,
             polling_interval=POLLING_INTERVAL,
         )
+
+
+class WaitingProvider(AzureProvider):
+    """Waits on creation and on each update, and stands for nothing in Azure."""
+
+    def name_of(self, props: Props) -> str:
+        """The id of the resource in the state."""
+        raise NotImplementedError
+
+    def wait(self, props: Props) -> None:
+        """Blocks until what depends on this may begin."""
+        raise NotImplementedError
+
+    def create(self, props: Props) -> CreateResult:
+        self.wait(props)
+        return CreateResult(self.name_of(props), props)
+
+    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
+        self.wait(_news)
+        return UpdateResult(_news)
 
 
 def differs(old: Any, new: Any) -> bool:

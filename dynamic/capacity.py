@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 
+REVISION = re.compile(r"(.+)-[0-9a-f]{8}")
+
+
 def serving_shares(traffic: Mapping[str, float] | None, deployment: str) -> dict[str, float]:
     """The revisions of a deployment that have traffic, with their shares."""
-    revision = re.compile(rf"{re.escape(deployment.lower())}-[0-9a-f]{{8}}")
-    return {name: share for name, share in (traffic or {}).items() if share and revision.fullmatch(name)}
+    shares = {name: share for name, share in (traffic or {}).items() if share and REVISION.fullmatch(name)}
+    return {name: share for name, share in shares.items() if _deployment_of(name) == deployment.lower()}
 
 
 def given_up(before: Collection[str], wanted: Collection[str]) -> list[str]:
@@ -33,7 +36,7 @@ def given_up(before: Collection[str], wanted: Collection[str]) -> list[str]:
 
 
 def _deployment_of(name: str) -> str:
-    found = re.fullmatch(r"(.+)-[0-9a-f]{8}", name)
+    found = REVISION.fullmatch(name)
     return found[1] if found else name
 
 

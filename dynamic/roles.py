@@ -11,9 +11,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import Resource
 
-from dynamic.base import AzureProvider, Pace, Props
+from dynamic.base import Pace, Props, WaitingProvider
 from dynamic.purge import arm_client
 
 API_VERSION = "2022-04-01"
@@ -74,18 +74,13 @@ def _now(headers: Mapping[str, str]) -> datetime:
     return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
-class RolesEffectiveProvider(AzureProvider):
+class RolesEffectiveProvider(WaitingProvider):
     """Waits on creation, and again when an assignment is another, or was made anew."""
 
     compared = ("assignments",)
 
-    def create(self, props: Props) -> CreateResult:
-        self.wait(props)
-        return CreateResult("roles/effective", props)
-
-    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        self.wait(_news)
-        return UpdateResult(_news)
+    def name_of(self, props: Props) -> str:
+        return "roles/effective"
 
     def wait(self, props: Props) -> None:
         """Blocks until all assignments are effective."""
@@ -101,18 +96,13 @@ class RolesEffective(Resource, module="azureml", name="RolesEffective"):
         super().__init__(RolesEffectiveProvider(), name, inputs, opts)
 
 
-class RoleDefinedProvider(AzureProvider):
+class RoleDefinedProvider(WaitingProvider):
     """Waits on creation, and again when the definition is another, or was made anew."""
 
     compared = ("definition",)
 
-    def create(self, props: Props) -> CreateResult:
-        self.wait(props)
-        return CreateResult("roles/defined", props)
-
-    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        self.wait(_news)
-        return UpdateResult(_news)
+    def name_of(self, props: Props) -> str:
+        return "roles/defined"
 
     def wait(self, props: Props) -> None:
         """Blocks until the definition can be assigned."""

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CheckFailure, CheckResult, DiffResult, Resource
 from pulumi.output import Unknown
 
-from dynamic.base import AzureProvider, NotYet, Pace, Props, Refusal, is_unknown, known
+from dynamic.base import AzureProvider, NotYet, Pace, Props, Refusal, WaitingProvider, is_unknown, known
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -176,7 +176,7 @@ class AfterDeploymentsProvider(AzureProvider):
         return CheckResult(news, [CheckFailure("provisioningStates", problem) for problem in problems])
 
 
-class EndpointReadyProvider(AzureProvider):
+class EndpointReadyProvider(WaitingProvider):
     """Waits on creation, and again whenever a refresh saw that the endpoint is not settled."""
 
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
@@ -184,13 +184,8 @@ class EndpointReadyProvider(AzureProvider):
         waits = not is_unknown(state) and not is_unknown(scoring_uri) and not is_settled(state, scoring_uri)
         return DiffResult(changes=waits, replaces=[])
 
-    def create(self, props: Props) -> CreateResult:
-        self.wait(props)
-        return CreateResult(f"{props['endpointName']}/ready", props)
-
-    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        self.wait(_news)
-        return UpdateResult(_news)
+    def name_of(self, props: Props) -> str:
+        return f"{props['endpointName']}/ready"
 
     def wait(self, props: Props) -> None:
         """Blocks until the endpoint takes deployments."""

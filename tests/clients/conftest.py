@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -74,16 +75,23 @@ def changes(lines: str) -> dict[str, str | None]:
     return found
 
 
-@pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A Local Azure of this worker's own. The janitor ends it where the test run itself is killed."""
-    home = Home.at(tmp_path_factory.mktemp("clients") / "home")
+@contextmanager
+def started(folder: Path) -> Iterator[Daemon]:
+    """A Local Azure with its home in a folder. The janitor ends it where the test run itself is killed."""
+    home = Home.at(folder / "home")
     home.create()
     cleaner = [sys.executable, janitor.__file__, str(home.path.parent), home.id]
     with subprocess.Popen(cleaner, stdin=subprocess.PIPE, start_new_session=True):
         localazure(home, "start")
         yield Daemon(home, changes(localazure(home, "env")))
         localazure(home, "stop")
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A Local Azure of this worker's own."""
+    with started(tmp_path_factory.mktemp("clients")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module", autouse=True)

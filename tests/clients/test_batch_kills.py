@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,8 +31,7 @@ from azure.storage.blob import ContainerClient
 
 from localazure.home import Home
 from localazure.runtime import Runtime
-from tests.clients.conftest import SCORING, Daemon, Place, changes, localazure
-from tests.end_to_end import janitor
+from tests.clients.conftest import SCORING, Daemon, Place, localazure, started
 from tests.localazure.batch.support import running
 from tests.localazure.batch.test_kills import IN_FLIGHT, SCRIPT
 from tests.localazure.running import until
@@ -54,13 +51,8 @@ ENDED = ("Completed", "Failed", "Canceled")
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A Local Azure that nobody else uses."""
-    home = Home.at(tmp_path_factory.mktemp("killed") / "home")
-    home.create()
-    cleaner = [sys.executable, janitor.__file__, str(home.path.parent), home.id]
-    with subprocess.Popen(cleaner, stdin=subprocess.PIPE, start_new_session=True):
-        localazure(home, "start")
-        yield Daemon(home, changes(localazure(home, "env")))
-        localazure(home, "stop")
+    with started(tmp_path_factory.mktemp("killed")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -95,14 +95,20 @@ def _check_triggers(triggers: Json) -> None:
     if len(triggers) > 1:
         raise not_emulated("a workflow with more than one trigger")
     for name in triggers:
-        where = f"{_WHERE}.triggers.{name}"
-        trigger = read.mapping(triggers, name, f"{_WHERE}.triggers", required=True)
-        kind = read.text(trigger, "type", where, required=True) or ""
-        if kind.lower() != "recurrence":
-            raise not_emulated(f"workflow triggers of type '{kind}'; it knows Recurrence")
+        trigger, where = _step_of(triggers, name, "triggers", "Recurrence")
         # The portal's designer adds the second, which says what the first one came to.
         _known(trigger, where, "type", "recurrence", "evaluatedRecurrence", "description", "metadata")
         recurrence_of(read.mapping(trigger, "recurrence", where, required=True), datetime.now(UTC), name)
+
+
+def _step_of(steps: Json, name: str, what: str, known: str) -> tuple[Json, str]:
+    """A trigger or an action of the one type that is known, and where it stands. Raises ArmError (400, 501)."""
+    where = f"{_WHERE}.{what}.{name}"
+    step = read.mapping(steps, name, f"{_WHERE}.{what}", required=True)
+    kind = read.text(step, "type", where, required=True) or ""
+    if kind.lower() != known.lower():
+        raise not_emulated(f"workflow {what} of type '{kind}'; it knows {known}")
+    return step, where
 
 
 def recurrence_of(sent: Json, saved: datetime, trigger: str = "") -> Recurrence:
@@ -182,11 +188,7 @@ def _days(sent: Json, where: str) -> Iterator[str]:
 
 def _check_actions(actions: Json, parameters: Json, identity: Json | None) -> None:
     for name in actions:
-        where = f"{_WHERE}.actions.{name}"
-        action = read.mapping(actions, name, f"{_WHERE}.actions", required=True)
-        kind = read.text(action, "type", where, required=True) or ""
-        if kind.lower() != "http":
-            raise not_emulated(f"workflow actions of type '{kind}'; it knows Http")
+        action, where = _step_of(actions, name, "actions", "Http")
         _known(action, where, "type", "inputs", "runAfter", "description", "metadata", "operationOptions")
         options = read.text(action, "operationOptions", where)
         if options and options.lower() != "disableasyncpattern":

@@ -92,8 +92,7 @@ class Clusters:
             cluster = self._of(job)
             if job.properties["status"] == "CancelRequested":
                 # A restart may find it on its nodes.
-                self._end(job, "Canceled", None)
-                self.leave(job)
+                self.end(job, "Canceled", None)
             elif reason := self._cannot_run(job, cluster):
                 self._end(job, "Failed", {"code": "UserError", "message": reason})
             elif cluster is None or not nodes.is_cluster(cluster):
@@ -112,7 +111,7 @@ class Clusters:
         self.step(cluster.id)
         after = self._cloud.store.get(cluster.id)
         if after is not None and any(ask.job == job.name for ask in nodes.pool(after).waiting):
-            self._put_status(job.id, "Queued")
+            change_job(self._cloud, job.id, "Queued")
 
     def _cannot_run(self, job: Resource, cluster: Resource | None) -> str | None:
         """Why a job will never get its nodes."""
@@ -127,14 +126,15 @@ class Clusters:
         wanted, most = instances(job), nodes.scale(cluster).most
         return _too_many(name, wanted, most) if wanted > most else quota.excess(self._cloud, cluster, wanted)
 
-    def leave(self, job: Resource) -> None:
-        """A job has ended: its nodes are idle. Called in the transaction that says so."""
-        cluster = self._of(job)
-        if cluster is not None and nodes.is_cluster(cluster):
-            self._cloud.store.put(
-                nodes.with_pool(cluster, allocation.leave(nodes.pool(cluster), job.name, self._now()))
-            )
-            self.step(cluster.id)
+    def end(self, job: Resource, status: str, error: Failure | None) -> None:
+        """A job has ended: that is written, and its nodes are idle, in one transaction."""
+        with self._cloud.store.transaction():
+            self._end(job, status, error)
+            cluster = self._of(job)
+            if cluster is not None and nodes.is_cluster(cluster):
+                pool = allocation.leave(nodes.pool(cluster), job.name, self._now())
+                self._cloud.store.put(nodes.with_pool(cluster, pool))
+                self.step(cluster.id)
 
     def withdraw(self, job: Resource) -> None:
         """Cancels a job that nobody carries out: at once, or, where it is just about to begin, as soon as it does."""
@@ -142,18 +142,14 @@ class Clusters:
             cluster = self._of(job)
             pool = nodes.pool(cluster) if cluster is not None else Pool()
             if any(ask.job == job.name for ask in pool.running):
-                self._put_status(job.id, "CancelRequested")
-                return
-            if found := self._cloud.store.get(job.id):
-                self._end(found, "Canceled", None)
-            self.leave(job)
+                change_job(self._cloud, job.id, "CancelRequested")
+            else:
+                self.end(job, "Canceled", None)
 
     def may_lose_nodes(self, job: Resource) -> bool:
         """Whether Azure may take a job's nodes back while it runs."""
         cluster = self._of(job)
-        if cluster is None or not nodes.is_cluster(cluster):
-            return False
-        return cluster.properties["properties"].get("vmPriority") == "LowPriority"
+        return cluster is not None and nodes.is_cluster(cluster) and nodes.is_low_priority(cluster)
 
     # Clusters --------------------------------------------------------------------------------------------------------
 
@@ -221,7 +217,7 @@ class Clusters:
         """
         with self._cloud.store.transaction():
             cluster = self._named(name)
-            if cluster.properties["properties"].get("vmPriority") != "LowPriority":
+            if not nodes.is_low_priority(cluster):
                 raise LocalAzureError(
                     f"The cluster {cluster.name} has dedicated nodes, which Azure never takes back: vmPriority "
                     "LowPriority has those that it does."
@@ -233,7 +229,7 @@ class Clusters:
             for job in bereft:
                 self._interrupt(cluster, job, "Canceled", _preempted(cluster))
             self.step(cluster.id)
-            taken = len({node.number for node in pool.nodes if node.state == "preempted"} - _preempted_before(before))
+            taken = len(_taken_back(pool) - _taken_back(before))
             return {"cluster": cluster.name, "preempted": taken, "canceled": list(bereft)}
 
     def _interrupt(self, cluster: Resource, name: str, status: str, error: Failure) -> None:
@@ -312,9 +308,6 @@ class Clusters:
 
     # Statuses --------------------------------------------------------------------------------------------------------
 
-    def _put_status(self, job_id: str, status: str) -> None:
-        change_job(self._cloud, job_id, status)
-
     def _end(self, job: Resource, status: str, error: Failure | None) -> None:
         change_job(self._cloud, job.id, status, {"endTime": now(), "error": error})
 
@@ -358,5 +351,5 @@ def _preempted(cluster: Resource) -> Failure:
     return {"code": "UserError", "message": text}
 
 
-def _preempted_before(pool: Pool) -> set[int]:
+def _taken_back(pool: Pool) -> set[int]:
     return {node.number for node in pool.nodes if node.state == "preempted"}

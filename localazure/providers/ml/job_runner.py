@@ -17,7 +17,7 @@ from localazure.arm import ids
 from localazure.arm.errors import ArmError
 from localazure.arm.later import Later
 from localazure.arm.operations import OperationFailed
-from localazure.arm.store import Resource, now
+from localazure.arm.store import Resource
 from localazure.batch.instances import Instances
 from localazure.batch.workers import ProcessExecutor
 from localazure.errors import LocalAzureError
@@ -99,7 +99,7 @@ class JobRunner:
         self._clusters.resume()
         for job in filter(is_batch, self._cloud.store.of_type(JOB_TYPE)):
             if job.properties["status"] == "CancelRequested":
-                self._end(job, "Canceled", None)
+                self._clusters.end(job, "Canceled", None)
             elif job.properties["status"] not in ENDED:
                 self.submit(job)
             else:
@@ -175,7 +175,7 @@ class JobRunner:
             del self._runs[ids.key(job.id)]
         status = "Canceled" if run.stop.is_set() else "Failed" if failure else "Completed"
         try:
-            self._end(job, status, failure)
+            self._clusters.end(job, status, failure)
         except Exception:
             self._finish_later(job, run, failure)
 
@@ -187,11 +187,6 @@ class JobRunner:
             self._runs.setdefault(ids.key(job.id), run)
         log.exception("the end of job %s could not be written; it is tried again in %.0f s", job.id, RETRY_SECONDS)
         self._later.at(time.time() + RETRY_SECONDS, lambda: self._finish(job, run, failure))
-
-    def _end(self, job: Resource, status: str, error: Failure | None) -> None:
-        with self._cloud.store.transaction():
-            change_job(self._cloud, job.id, status, {"endTime": now(), "error": error})
-            self._clusters.leave(job)
 
     def _clear(self, job: Resource, folder: Path) -> None:
         found = self._cloud.store.get(job.id)

@@ -38,6 +38,11 @@ def is_cluster(compute: Resource) -> bool:
     return compute.properties.get("computeType") == AML_COMPUTE
 
 
+def is_low_priority(cluster: Resource) -> bool:
+    """Whether Azure may take a cluster's nodes back."""
+    return cluster.properties["properties"].get("vmPriority") == "LowPriority"
+
+
 def is_ready(cluster: Resource) -> bool:
     """Whether a cluster has nodes, or could have some: once it was created, and until it is deleted."""
     return cluster.state != DELETING and (cluster.state == SUCCEEDED or bool(cluster.hidden.get("ready")))
@@ -125,5 +130,5 @@ def _moment(seconds: float) -> str:
 
 
 def _node_id(cluster: Resource, node: Node) -> str:
-    kind = "p" if cluster.properties["properties"].get("vmPriority") == "LowPriority" else "d"
+    kind = "p" if is_low_priority(cluster) else "d"
     return f"tvmps_{hashlib.sha256(f'{cluster.id.lower()} {node.number}'.encode()).hexdigest()}_{kind}"

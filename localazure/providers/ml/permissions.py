@@ -106,8 +106,10 @@ def _role(assignment: dict[str, Any]) -> str | None:
 
 def _may(cloud: Cloud, assignment: dict[str, Any], actions: Sequence[str]) -> bool:
     """Whether a role allows all of these actions: a built-in one by its name, a custom one by what it says."""
+    if (built_in := _role(assignment)) is not None:
+        return built_in in SCORE
     custom = custom_role(cloud, ids.name(assignment["roleDefinitionId"]))
-    return _role(assignment) in SCORE or (custom is not None and all(allows(custom, action) for action in actions))
+    return custom is not None and all(allows(custom, action) for action in actions)
 
 
 def _is_effective(cloud: Cloud, assignment: dict[str, Any]) -> bool:

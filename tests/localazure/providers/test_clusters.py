@@ -380,14 +380,14 @@ def test_a_cluster_tries_again_what_the_store_could_not_keep(
 def test_a_job_whose_end_the_store_could_not_keep_ends_later(
     batch: Cloud, gates: Gates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures, end = [StoreError("The disk is full.")], JobRunner._end
+    failures, end = [StoreError("The disk is full.")], Clusters.end
 
     def fail_first(*of: Any) -> None:
         if failures:
             raise failures.pop()
         end(*of)
 
-    monkeypatch.setattr(JobRunner, "_end", fail_first)
+    monkeypatch.setattr(Clusters, "end", fail_first)
     monkeypatch.setattr(f"{RUNNER}.RETRY_SECONDS", 0.1, raising=False)
     gates.open.add("one")
     ask(batch, "one", 2)
