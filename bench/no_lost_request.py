@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ FLIPPED = 50
 # Azure answers 429 beyond twice this number; the load has fewer connections, and they may pile up while `up` computes.
 CONCURRENCY = CONNECTIONS
 PATIENCE = 120.0
+# As many as any change asks for, where a small machine would run fewer.
+ALL_INSTANCES = {"LOCALAZURE_MAX_INSTANCES_PER_DEPLOYMENT": "3"}
 API = "2024-10-01"
 REGENERATE = """
 import os
@@ -117,7 +119,7 @@ class Walk:
     """A clone with one endpoint, and what is changed in it while it is asked."""
 
     def __init__(self, clone: Clone, folder: Path) -> None:
-        self._clone = clone
+        self._clone = replace(clone, environment={**clone.environment, **ALL_INSTANCES})
         self._folder = folder
         self._config = clone.path / "Pulumi.local.yaml"
         self._model = clone.path / trivial.FOLDER / "model.txt"

@@ -206,9 +206,7 @@ class OnlineEndpoint(Endpoint):
         """Within what bounds each revision is grown before it gains traffic. A cluster's router needs no such help."""
         if self._settings.kubernetes:
             return {}
-        # The SDK that writes the count knows no startup probe, and would take it away.
-        apt = {name: own for name, own in self._settings.deployments.items() if own.startup_probe is None}
-        named = {self.deployments[name]: own.autoscale for name, own in apt.items()}
+        named = {self.deployments[name]: own.autoscale for name, own in self._settings.deployments.items()}
         return {revision: _bounds(scale, revision) for revision, scale in named.items() if scale}
 
     def _by_revision(self, traffic: Mapping[str, int]) -> dict[str, int]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 REVISION = re.compile(r"(.+)-[0-9a-f]{8}")
+# How often Azure is asked how far it is, as azure-ai-ml does for deployments.
+POLL_SECONDS = 5
 
 
 def serving_shares(traffic: Mapping[str, float] | None, deployment: str) -> dict[str, float]:
@@ -91,15 +93,14 @@ def grow(
     live = [each for each in (own, *(_count(client, endpoint, name) for name in leaving)) if each is not None]
     if not live:
         return
-    count, deployments = _within(bounds, max(live)), client.online_deployments
+    count = _within(bounds, max(live))
     what = f"deployment {revision} of endpoint {endpoint} is not scaled to {count} instances, as the live one is"
 
     def grown() -> bool:
-        found: Any = deployments.get(name=revision, endpoint_name=endpoint)
+        found: Any = client.online_deployments.get(name=revision, endpoint_name=endpoint)
         if found.instance_count < count:
-            found.instance_count = count
             with unless_busy():
-                deployments.begin_create_or_update(found).result()
+                scale(client, endpoint, revision, count)
         return True
 
     try:
@@ -109,6 +110,23 @@ def grow(
             f"lower maxInstances of deployment {bounds['deployment']}, or see to its quota; then run pulumi up again."
         )
         raise Refusal(f"{what}: {error.message} The traffic is as it was; {way_out}") from error
+
+
+def scale(client: "MLClient", endpoint: str, revision: str, count: int) -> None:
+    """Sets the number of instances as autoscale does, by a PATCH of the capacity alone.
+
+    azure-ai-ml writes whole deployments only, as it knows them, and would take a startup probe away. The client that it
+    makes its own calls with has the PATCH, too.
+    """
+    deployments: Any = client.online_deployments
+    deployments._online_deployment.begin_update(
+        resource_group_name=client.resource_group_name,
+        workspace_name=client.workspace_name,
+        endpoint_name=endpoint,
+        deployment_name=revision,
+        body={"sku": {"capacity": count}},
+        polling_interval=POLL_SECONDS,
+    ).result()
 
 
 class StartingCapacityProvider(AzureProvider):

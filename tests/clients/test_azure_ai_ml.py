@@ -45,6 +45,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
+from dynamic.capacity import scale
 from tests.clients.conftest import LOCATION, SCORING, Place, Waits
 
 IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"
@@ -398,6 +399,7 @@ def test_two_models_are_served_split_scaled_and_taken_down(ml: MLClient, waits: 
     both_answer_and_not_the_same(ml, name, tmp_path)
 
     scale_by_one(ml, name)
+    the_program_scales_and_changes_nothing_else(ml, name)
     keys_are_regenerated_one_at_a_time(ml, name)
     with pytest.raises(HttpResponseError, match="traffic"):
         ml.online_deployments.begin_delete("green", name).result()
@@ -471,6 +473,12 @@ def scale_by_one(ml: MLClient, endpoint: str) -> None:
     ml.online_deployments.begin_create_or_update(blue).result()
     after = ml.online_deployments.get("blue", endpoint)
     assert (after.instance_count, after.model, after.instance_type) == (2, blue.model, blue.instance_type)
+
+
+def the_program_scales_and_changes_nothing_else(ml: MLClient, endpoint: str) -> None:
+    scale(ml, endpoint, "green", 2)
+    assert ml.online_deployments.get("green", endpoint).instance_count == 2
+    what_was_sent_with_a_deployment_is_read_back(ml, endpoint)
 
 
 def keys_are_regenerated_one_at_a_time(ml: MLClient, endpoint: str) -> None:

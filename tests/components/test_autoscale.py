@@ -38,7 +38,7 @@ def blue_of(world: Any) -> Any:
 def test_the_count_belongs_to_autoscale_and_a_new_revision_starts_with_what_the_live_one_has(
     run: Any, project: Path
 ) -> None:
-    world = scaled(run, {"minInstances": 2, "maxInstances": 5, "rules": [CPU]})
+    world = scaled(run, {"minInstances": 2, "maxInstances": 5, "rules": [CPU]}, startupProbe={"period": 5})
     blue = blue_of(world)
     assert "sku.capacity" in blue.ignored
     start = world[f"{blue.name}-capacity"].inputs

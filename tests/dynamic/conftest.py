@@ -98,11 +98,17 @@ class Deployments:
         state = states.pop(0) if len(states) > 1 else states[0]
         return SimpleNamespace(name=name, provisioning_state=state, instance_count=self.counts.get(name, 1))
 
-    def begin_create_or_update(self, deployment: Any) -> Any:
+    @property
+    def _online_deployment(self) -> Any:
+        """What azure-ai-ml makes its own calls with."""
+        return self
+
+    def begin_update(self, *, deployment_name: str, body: dict[str, Any], **_: Any) -> Any:
         if self.refusals:
             raise self.refusals.pop(0)
-        self.counts[deployment.name] = deployment.instance_count
-        return SimpleNamespace(result=lambda: deployment)
+        assert body.keys() == {"sku"}, "nothing but the count is written"
+        self.counts[deployment_name] = body["sku"]["capacity"]
+        return SimpleNamespace(result=lambda: None)
 
     def get_logs(self, name: str, endpoint_name: str, lines: int) -> str:
         if isinstance(self.log, Exception):
@@ -159,6 +165,8 @@ def client(clock: Clock) -> Any:
     online = SimpleNamespace(name="e", traffic={}, mirror_traffic={}, tags={}, **created)
     batch = SimpleNamespace(name="b", defaults=SimpleNamespace(deployment_name=None), **created)
     return SimpleNamespace(
+        resource_group_name="rg",
+        workspace_name="w",
         online_endpoints=Endpoints(clock, online, {"blue-1", "green-1"}),
         batch_endpoints=SimpleBatch(batch),
         online_deployments=Deployments(),
