@@ -3,6 +3,8 @@ STACK ?= local
 PYTHON := $(or $(shell command -v python3 2>/dev/null),python3)
 CACHE := $(or $(AZUREML_ENDPOINTS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/azureml-endpoints)
 VENV := .venv/bin
+# Each `up` starts Python several times: without compiled modules that takes twice as long (images often set it).
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
 
 .PHONY: up preview down test test-all check bench coverage-page setup

@@ -4,8 +4,8 @@ Machines differ and are noisy, so every figure stands beside a reference that wa
 is what counts. `python -m bench --from-nothing` also empties a cache of its own and sets up from there, which takes
 minutes; `--control-plane` measures Local Azure's alone, and prints what it finds; `--suite` times `make test` of the
 last commit, and adds that row; `--durations` brings stacks up with Azure's times, scaled down, and adds those rows;
-`--load` changes a stack under load, `--router` compares the router with others, `--batch` a batch job with a loop: each
-writes a section of its own.
+`--load` changes a stack under load, `--router` compares the router with others, `--batch` a batch job with a loop,
+`--preview` a preview with one of a program that does nothing: each writes a section of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
-from bench import batch, control_plane, durations, no_lost_request, page, router
+from bench import batch, control_plane, durations, no_lost_request, page, preview, router
 from bench.clone import Clone, copy_of_the_tree
 from bench.figures import Figure, median, timed
 
@@ -58,6 +58,7 @@ def main() -> int:
     )
     parser.add_argument("--router", action="store_true", help="only what the router adds to a request")
     parser.add_argument("--batch", action="store_true", help="only what a batch job adds to its mini-batches")
+    parser.add_argument("--preview", action="store_true", help="only what a preview of an unchanged stack costs")
     options = parser.parse_args()
     if options.durations:
         return _only_the_durations(options.durations)
@@ -67,6 +68,8 @@ def main() -> int:
         return _only_the_router()
     if options.batch:
         return _only_the_batch()
+    if options.preview:
+        return _only_the_preview()
     if options.suite:
         return _only_the_suite()
     if options.control_plane:
@@ -133,6 +136,14 @@ def _only_the_batch() -> int:
     return 0
 
 
+def _only_the_preview() -> int:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        text = preview.measure(ROOT, Path(folder))
+    PAGE.write_text(page.with_section(PAGE.read_text(), preview.TITLE, text))
+    print(text)
+    return 0
+
+
 def _replace(mark: str, figures: list[Figure]) -> None:
     """Puts rows into BENCHMARKS.md in place of those that bear a mark, and prints them."""
     text = PAGE.read_text()
@@ -148,8 +159,8 @@ def _measure(folder: Path, from_nothing: bool) -> Iterable[Figure]:
         if from_nothing:
             yield _set_up_from_nothing(clone, folder)
         clone.make("setup")
-        preview = _empty_program(clone, folder / "empty")
-        reference = timed(preview)
+        empty = _empty_program(clone, folder / "empty")
+        reference = timed(empty)
         name = "`pulumi preview` of an empty program"
         for what, change in _walk(clone):
             change()

@@ -188,6 +188,8 @@ def copy_of_the_tree(target: Path) -> Clone:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    # With what Python has compiled in it: else each clone compiles Azure's clients anew.
+    (target / ".venv").symlink_to(ROOT / ".venv")
     return Clone(target)
 
 
