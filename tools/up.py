@@ -100,9 +100,13 @@ def stack_outputs(stack: str, environment: Environment) -> summary.Outputs:
 
 def preview(stack: str) -> int:
     environment = prepare(stack)
+    return pulumi(["preview", *preview_options(stack, environment)], environment)
+
+
+def preview_options(stack: str, environment: Environment) -> list[str]:
+    """Of what Azure did not finish last time, a preview after a refresh would show nothing."""
     failed = recovery.unfinished(resources(stack, environment))
-    as_it_was = ["--refresh=false"] if failed else []
-    return pulumi(["preview", "--stack", stack, *as_it_was], environment)
+    return ["--stack", stack, *(["--refresh=false"] if failed else [])]
 
 
 def down(stack: str) -> int:

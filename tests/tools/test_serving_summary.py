@@ -1,0 +1,237 @@
+"""The serving summary, over recordings of what the real CLI printed for pull requests on Local Azure."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pull_requests.stories import RECORDINGS, STORIES
+from tools import previews, serving_summary
+from tools.previews import SIGNATURE, UNKNOWN
+from tools.serving import colour
+from tools.serving_summary import summary
+
+TYPICAL = ("traffic", "new-model", "new-instance-type", "new-endpoint", "removed-deployment")
+Step = dict[str, Any]
+
+
+def recording(name: str) -> dict[str, Any]:
+    return json.loads((RECORDINGS / f"{name}.json").read_text())
+
+
+def summarized(document: dict[str, Any]) -> str:
+    return summary(previews.read(json.dumps(document)))
+
+
+def steps_of(document: dict[str, Any], name: str, *, refresh: bool = False) -> list[Step]:
+    """The steps of a resource, by its name in the program."""
+    found = [each for each in document["steps"] if each["urn"].endswith(f"::{name}")]
+    return [each for each in found if (each["op"] == "refresh") == refresh]
+
+
+def deployment(document: dict[str, Any], start: str) -> Step:
+    (step,) = (
+        each
+        for each in document["steps"]
+        if each["op"] != "refresh" and "OnlineDeployment::" in each["urn"] and f"::{start}" in each["urn"]
+    )
+    return step
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_summary_of_a_pull_request_is_as_it_is_kept(name: str) -> None:
+    kept = (RECORDINGS / f"{name}.md").read_text()
+    assert summarized(recording(name)) == kept, "python -m tests.pull_requests.record makes them anew"
+
+
+def test_the_five_typical_pull_requests_are_among_them() -> None:
+    assert [*STORIES][:5] == [*TYPICAL]
+
+
+@pytest.mark.parametrize("name", ["traffic", "new-model", "new-instance-type", "removed-deployment", "log-in"])
+def test_whatever_touches_live_traffic_is_warned_of(name: str) -> None:
+    assert "> [!WARNING]" in summarized(recording(name))
+
+
+@pytest.mark.parametrize("name", ["new-endpoint", "nothing"])
+def test_what_no_caller_notices_is_no_warning(name: str) -> None:
+    assert "[!WARNING]" not in summarized(recording(name))
+
+
+def test_a_pull_request_that_serves_nothing_else_is_told_to_be_one() -> None:
+    assert "**Nothing changes.**" in summarized(recording("nothing"))
+    document = recording("nothing")
+    (vault,) = steps_of(document, "workspace-vault")
+    vault["op"] = "update"
+    text = summarized(document)
+    assert "**Nothing that is served changes.**" in text
+    assert "- changed in place: Vault `workspace-vault`" in text
+
+
+def test_a_preview_without_what_stays_the_same_tells_no_less_of_what_changes() -> None:
+    document = recording("removed-deployment")
+    whole = summarized(document)
+    document["steps"] = [each for each in document["steps"] if each["op"] != "same"]
+    assert summarized(document) == whole
+
+
+def test_a_preview_without_a_refresh_is_read_as_well() -> None:
+    document = recording("new-model")
+    whole = summarized(document)
+    document["steps"] = [each for each in document["steps"] if each["op"] != "refresh"]
+    assert summarized(document) == whole
+
+
+def test_nothing_to_preview_is_a_summary_too() -> None:
+    assert "**Nothing changes.**" in summarized({"steps": [], "changeSummary": {}})
+
+
+@pytest.mark.parametrize("text", ["", "error: no stack named 'prod' found\n", "[]", '{"a": 1}', '{"steps": 3}'])
+def test_what_is_no_preview_is_refused_with_the_way_to_one(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert serving_summary.main([]) == 2
+    assert "pulumi preview --json --show-sames | python -m tools.serving_summary" in capsys.readouterr().err
+
+
+def test_a_preview_that_failed_says_why_and_nothing_of_what_would_be_served(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert serving_summary.main([str(RECORDINGS / "mistake.json")]) == 1
+    printed = capsys.readouterr().out
+    assert "percentages add up to 110 (blue 60, green 50)" in printed
+    assert "Online endpoint" not in printed, "what was not reached yet would look as if it stayed"
+    assert "unhandled error" not in printed, "what the engine adds helps nobody"
+
+
+def test_an_error_cannot_end_the_block_that_shows_it() -> None:
+    document = {"steps": [], "diagnostics": [{"severity": "error", "message": "error: a\n```\n# not a heading"}]}
+    assert "````\na\n```\n# not a heading\n````" in summarized(document)
+
+
+# secrets and what is not known yet
+
+
+def test_no_value_of_a_variable_is_ever_shown() -> None:
+    document = recording("new-model")
+    old, new = deployment(document, "tumor-online-blue-09b6"), _new_blue(document)
+    old["oldState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "first-of-all", "OTHER": "as it was"}
+    new["newState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "hunter2", "OTHER": "as it was"}
+    text = summarized(document)
+    assert "changed: TOKEN" in text
+    for value in ("hunter2", "first-of-all", "as it was", "OTHER"):
+        assert value not in text
+
+
+def _new_blue(document: dict[str, Any]) -> Step:
+    (step,) = (
+        each
+        for each in document["steps"]
+        if each["op"] == "create" and "OnlineDeployment::tumor-online-blue" in each["urn"]
+    )
+    return step
+
+
+def test_a_secret_is_not_shown_however_it_is_marked() -> None:
+    document = recording("log-in")
+    for step in document["steps"]:
+        if step["urn"].endswith("::tumor-online-endpoint") and step["op"] == "update":
+            secret = {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "plaintext": '"AMLToken-hunter2"'}
+            step["newState"]["inputs"]["properties"]["authMode"] = secret
+    text = summarized(document)
+    assert "hunter2" not in text
+    assert "log-in changes from Key to [secret]" in text
+
+
+def test_what_is_known_only_during_the_update_is_said_to_be() -> None:
+    document = recording("traffic")
+    (split,) = steps_of(document, "tumor-online-traffic")
+    split["newState"]["inputs"]["traffic"] = UNKNOWN
+    text = summarized(document)
+    assert "what live traffic there is, is known only during `up`" in text
+    assert UNKNOWN not in text
+
+
+# what no recording has
+
+
+def test_a_deleted_endpoint_fails_every_request() -> None:
+    document = recording("traffic")
+    for step in document["steps"]:
+        if step["op"] != "refresh" and "OnlineEndpoint" in step["urn"]:
+            step["op"] = "delete"
+            step.pop("newState", None)
+    text = summarized(document)
+    assert "`tumor-online`: the endpoint is **deleted**: every request fails" in text
+    assert "### Online endpoint `tumor-online`, deleted" in text
+    assert "removed: online endpoint `tumor-online`, deployment `blue-" in text
+
+
+def test_a_live_deployment_that_is_changed_in_place_is_warned_of() -> None:
+    document = recording("nothing")
+    step = deployment(document, "tumor-online-green")
+    step["op"] = "update"
+    step["newState"]["inputs"]["properties"]["requestSettings"]["requestTimeout"] = "PT90S"
+    text = summarized(document)
+    assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout PT5S → PT90S" in text
+
+
+def test_what_somebody_deleted_by_hand_is_made_anew() -> None:
+    document = recording("nothing")
+    step = deployment(document, "tumor-online-green")
+    revision = step["newState"]["inputs"]["deploymentName"]
+    step["op"] = "create"
+    step.pop("oldState")
+    text = summarized(document)
+    assert f"- deployment `{revision}` of `tumor-online` is gone, and is made anew" in text
+    assert colour(revision) == "green"
+
+
+def test_mirrored_traffic_is_told_apart_from_live_traffic() -> None:
+    document = recording("nothing")
+    (split,) = steps_of(document, "tumor-online-traffic")
+    split["op"] = "update"
+    green = next(name for name in split["newState"]["inputs"]["traffic"] if name.startswith("green"))
+    blue = next(name for name in split["newState"]["inputs"]["traffic"] if name.startswith("blue"))
+    split["newState"]["inputs"] |= {"traffic": {blue: 100}, "mirrorTraffic": {green: 20.0}}
+    text = summarized(document)
+    assert "live traffic moves: blue 90 → 100 %, green 10 → 0 %" in text
+    assert "mirrored traffic moves: green 0 → 20 %; no caller sees its answers" in text
+
+
+def test_resources_that_are_not_of_this_program_are_no_endpoints_of_it() -> None:
+    document = recording("nothing")
+    stack = "urn:pulumi:local::azureml-endpoints::pulumi:pulumi:Stack::azureml-endpoints-local"
+    type_ = "azure-native:machinelearningservices:OnlineEndpoint"
+    foreign = {"type": type_, "parent": stack, "inputs": {"endpointName": "theirs"}}
+    document["steps"].append(
+        {"op": "create", "urn": f"{stack.rpartition('pulumi:')[0]}{type_}::theirs", "newState": foreign}
+    )
+    text = summarized(document)
+    assert "**Nothing that is served changes.**" in text
+    assert "Online endpoint `theirs`" not in text
+
+
+def test_a_table_keeps_its_columns_whatever_is_in_a_cell() -> None:
+    lines = serving_summary.table(("a", "b"), [("x|y", "two\nlines")])
+    assert lines == ["| a    | b         |", "| ---- | --------- |", "| x\\|y | two lines |"]
+
+
+@pytest.mark.parametrize("break_it", [lambda s: s.pop("newState", None), lambda s: s.pop("oldState", None)])
+def test_a_step_with_half_of_its_state_is_no_crash(break_it: Callable[[Step], object]) -> None:
+    document = recording("new-model")
+    for step in document["steps"]:
+        break_it(step)
+    assert summarized(document).startswith("## What `local` serves")
+
+
+def test_the_file_of_a_preview_may_be_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert serving_summary.main([str(RECORDINGS / "traffic.json")]) == 0
+    assert capsys.readouterr().out == (RECORDINGS / "traffic.md").read_text()
+    assert serving_summary.main([str(tmp_path / "none.json")]) == 2
