@@ -7,7 +7,7 @@ VENV := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
 
-.PHONY: up preview summary down test test-all check bench coverage-page setup
+.PHONY: up preview summary down test test-all check bench schema coverage-page setup
 
 up: setup ; @$(VENV)/python -m tools.up up $(STACK)
 preview: setup ; @$(VENV)/python -m tools.up preview $(STACK)
@@ -15,7 +15,8 @@ summary: setup ; @$(VENV)/python -m tools.preview_report $(STACK) --summary-only
 down: setup ; @$(VENV)/python -m tools.up down $(STACK)
 test: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal -m "not slow"
 test-all: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal
-check: setup ; @$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/pyright && $(VENV)/python -m tools.locks check
+check: setup ; @$(VENV)/ruff check . && $(VENV)/ruff format --check . && $(VENV)/pyright && $(VENV)/python -m tools.locks check && $(VENV)/python -m tools.schema check
 bench: setup ; @$(VENV)/python -m bench
+schema: setup ; @$(VENV)/python -m tools.schema write
 coverage-page: setup ; @$(VENV)/python -m tools.coverage
 setup: ; @$(PYTHON) -m tools.setup

@@ -16,28 +16,36 @@ def _as_text(value: object) -> object:
     return f"{value:g}" if number else value
 
 
-Amount = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+Amount = Annotated[
+    str,
+    BeforeValidator(_as_text, json_schema_input_type=str | float),
+    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$"),
+]
 
 
 class Amounts(SettingsModel):
     """Processors (`1`, `500m`), memory (`2Gi`) and graphics cards, as Kubernetes writes amounts."""
 
-    cpu: Amount | None = None
-    memory: Amount | None = None
-    gpu: Amount | None = None
+    cpu: Amount | None = Field(default=None, description="Processors: 1, 0.5 or 500m.")
+    memory: Amount | None = Field(default=None, description="Memory: 2Gi or 512Mi.")
+    gpu: Amount | None = Field(default=None, description="Graphics cards: 1.")
 
 
 class ContainerResources(SettingsModel):
     """What a container asks for, and what it may take at most."""
 
-    requests: Amounts = Amounts()
-    limits: Amounts = Amounts()
+    requests: Amounts = Field(
+        default=Amounts(), description="What a container asks for: it runs only where that is free."
+    )
+    limits: Amounts = Field(default=Amounts(), description="What a container may take at most.")
 
 
 class InstanceTypeSettings(ContainerResources):
     """A kind of instance that a cluster offers: the nodes it runs on, and what it gets of them."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict)
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of the nodes that it runs on; any node without it."
+    )
 
 
 class KubernetesClusterSettings(SettingsModel):
@@ -47,11 +55,19 @@ class KubernetesClusterSettings(SettingsModel):
     what the attached cluster works under: nothing, Azure's own for it, or the one of the stack's compute clusters.
     """
 
-    cluster: str
-    namespace: str = "default"
-    instance_types: dict[str, InstanceTypeSettings] = Field(default_factory=dict)
-    default_instance_type: str | None = None
-    identity: Literal["none", "system", "user"] = "none"
+    cluster: str = Field(description="The ARM id of the AKS or Arc cluster, with the Azure ML extension installed.")
+    namespace: str = Field(default="default", description="The namespace that deployments run in.")
+    instance_types: dict[str, InstanceTypeSettings] = Field(
+        default_factory=dict,
+        description="What the cluster offers, by name; without it the extension's defaultinstancetype.",
+    )
+    default_instance_type: str | None = Field(
+        default=None, description="The instance type of deployments that name none."
+    )
+    identity: Literal["none", "system", "user"] = Field(
+        default="none",
+        description="What the attached cluster works under: none, Azure's own, or that of compute clusters (user).",
+    )
 
     def usual_type(self) -> str:
         """The instance type of deployments that name none."""

@@ -39,13 +39,21 @@ class ContainerRegistrySettings(PartSettings):
 class WorkspaceSettings(SettingsModel):
     """The workspace: `name` makes a new one with all that it needs, `existing` (an ARM id) uses one that is there."""
 
-    name: str | None = None
-    existing: str | None = None
-    storage_account: StorageAccountSettings = StorageAccountSettings()
-    key_vault: PartSettings = PartSettings()
-    container_registry: ContainerRegistrySettings = ContainerRegistrySettings()
-    application_insights: PartSettings = PartSettings()
-    log_analytics: PartSettings = PartSettings()
+    name: str | None = Field(default=None, description="The name of a new workspace: 3 to 33 letters, digits, - and _.")
+    existing: str | None = Field(default=None, description="The ARM id of a workspace that is there, used as it is.")
+    storage_account: StorageAccountSettings = Field(
+        default=StorageAccountSettings(), description="The storage account of a new workspace."
+    )
+    key_vault: PartSettings = Field(default=PartSettings(), description="The key vault of a new workspace.")
+    container_registry: ContainerRegistrySettings = Field(
+        default=ContainerRegistrySettings(), description="The container registry of a new workspace."
+    )
+    application_insights: PartSettings = Field(
+        default=PartSettings(), description="The Application Insights of a new workspace."
+    )
+    log_analytics: PartSettings = Field(
+        default=PartSettings(), description="The Log Analytics workspace that logs go to."
+    )
     image_build_compute: str | None = Field(
         default=None,
         description="The cluster that builds images, which Azure does not do in a registry that is closed to the "
@@ -58,7 +66,7 @@ class OutboundRuleSettings(SettingsModel):
 
     fqdn: str | None = Field(default=None, description="A host (*.pythonhosted.org); Azure runs a firewall for these.")
     service_tag: str | None = Field(default=None, description="Azure's name for the addresses of one of its services.")
-    protocol: Literal["tcp", "udp", "icmp", "any"] = "tcp"
+    protocol: Literal["tcp", "udp", "icmp", "any"] = Field(default="tcp", description="Of a service tag.")
     port_ranges: str = Field(default="443", description="Of a service tag: 443, or 80, 8080-8089.")
     private_endpoint: str | None = Field(default=None, description="The ARM id of a resource to reach privately.")
     subresource: str | None = Field(default=None, description="Of a private endpoint: blob, dfs, vault, registry, ….")
@@ -74,7 +82,7 @@ class SubnetSettings(PartSettings):
     address_prefix: str | None = Field(default=None, description="As 10.40.0.0/26.")
 
 
-Subnet = Annotated[SubnetSettings, BeforeValidator(_prefix)]
+Subnet = Annotated[SubnetSettings, BeforeValidator(_prefix, json_schema_input_type=SubnetSettings | str)]
 
 
 def _range(prefix: str) -> SubnetSettings:
@@ -88,9 +96,13 @@ class VirtualNetworkSettings(PartSettings):
     Not within 172.17.0.0/16, which Docker has for itself.
     """
 
-    address_space: str = "10.40.0.0/22"
-    private_endpoints: Subnet = _range("10.40.0.0/26")
-    clusters: Subnet = _range("10.40.2.0/23")
+    address_space: str = Field(default="10.40.0.0/22", description="The range of a new network.")
+    private_endpoints: Subnet = Field(
+        default=_range("10.40.0.0/26"), description="The subnet of the private endpoints: a range, or existing."
+    )
+    clusters: Subnet = Field(
+        default=_range("10.40.2.0/23"), description="The subnet of the clusters, with mode: byo: a range, or existing."
+    )
 
     def is_new(self) -> bool:
         """Whether the stack makes the network itself."""
@@ -111,7 +123,9 @@ class NetworkSettings(SettingsModel):
     unless `public_access` is enabled.
     """
 
-    mode: Literal["public", "managed", "byo"] = "public"
+    mode: Literal["public", "managed", "byo"] = Field(
+        default="public", description="public, Azure ML's own network (managed), or one of your own (byo)."
+    )
     public_access: Access | None = Field(
         default=None, description="Whether workspace, storage, vault and registry take public requests; by default no."
     )
@@ -122,9 +136,15 @@ class NetworkSettings(SettingsModel):
     firewall_sku: Literal["basic", "standard"] = Field(
         default="standard", description="Of the firewall that Azure runs, and bills, for outbound rules by fqdn."
     )
-    outbound_rules: dict[str, OutboundRuleSettings] = Field(default_factory=dict)
-    virtual_network: VirtualNetworkSettings = VirtualNetworkSettings()
-    private_dns_zones: PrivateDnsZonesSettings = PrivateDnsZonesSettings()
+    outbound_rules: dict[str, OutboundRuleSettings] = Field(
+        default_factory=dict, description="What machines in the managed network may reach besides, by name."
+    )
+    virtual_network: VirtualNetworkSettings = Field(
+        default=VirtualNetworkSettings(), description="The network that clients reach the workspace from."
+    )
+    private_dns_zones: PrivateDnsZonesSettings = Field(
+        default=PrivateDnsZonesSettings(), description="Where clients find the private endpoints."
+    )
 
     @property
     def is_private(self) -> bool:

@@ -23,23 +23,37 @@ class ScaleRuleSettings(SettingsModel):
     change. A rule without `below` only adds. The bounds are Azure Monitor's.
     """
 
-    metric: Literal["cpu", "latency", "requests_per_minute"]
-    above: float = Field(gt=0)
-    below: float | None = Field(default=None, ge=0)
-    over: Whole = Field(default=300, ge=300, le=43_200, multiple_of=60)
-    by: Instances = 1
-    cooldown: Whole = Field(default=300, ge=60, le=604_800)
+    metric: Literal["cpu", "latency", "requests_per_minute"] = Field(
+        description="cpu in per cent, latency in milliseconds, requests_per_minute per instance."
+    )
+    above: float = Field(gt=0, description="Instances are added when the mean is above this.")
+    below: float | None = Field(
+        default=None,
+        ge=0,
+        description="Instances are removed when the mean is below this; without it the rule only adds.",
+    )
+    over: Whole = Field(
+        default=300,
+        ge=300,
+        le=43_200,
+        multiple_of=60,
+        description="Seconds over which the mean is taken, in whole minutes.",
+    )
+    by: Instances = Field(default=1, description="How many instances are added or removed at a time.")
+    cooldown: Whole = Field(
+        default=300, ge=60, le=604_800, description="Seconds after a change in which nothing is changed."
+    )
 
 
 class TimetableEntry(SettingsModel):
     """Other bounds at certain hours of certain days; `until` is on the next day where it is not after `from`."""
 
-    name: str = Field(min_length=1, max_length=60)
-    days: tuple[Day, ...] = DAYS
-    from_: Clock = Field(alias="from")
-    until: Clock
-    min_instances: Instances | None = None
-    max_instances: Instances | None = None
+    name: str = Field(min_length=1, max_length=60, description="What Azure shows these hours as.")
+    days: tuple[Day, ...] = Field(default=DAYS, description="The days of the week; all of them without it.")
+    from_: Clock = Field(alias="from", description="When they begin, as 08:00, in quotes.")
+    until: Clock = Field(description="When they end; on the next day where it is not after from.")
+    min_instances: Instances | None = Field(default=None, description="The fewest instances meanwhile; else the usual.")
+    max_instances: Instances | None = Field(default=None, description="The most instances meanwhile; else the usual.")
 
     def spans(self) -> list[tuple[int, int]]:
         """When it begins and ends, in minutes since Monday 0:00; an end may lie in the week after."""
@@ -57,13 +71,21 @@ class AutoscaleSettings(SettingsModel):
     seconds.
     """
 
-    min_instances: Instances = 1
-    max_instances: Instances
-    rules: tuple[ScaleRuleSettings, ...] = ()
-    time_zone: str = "UTC"
-    timetable: tuple[TimetableEntry, ...] = ()
-    target_utilization_percentage: Annotated[Whole, Field(ge=1, le=100)] | None = None
-    polling_interval: Annotated[Whole, Field(ge=1)] | None = None
+    min_instances: Instances = Field(default=1, description="The fewest instances.")
+    max_instances: Instances = Field(description="The most instances; Azure allows 50 a deployment.")
+    rules: tuple[ScaleRuleSettings, ...] = Field(
+        default=(), description="What is measured, and when instances are added and removed. Managed endpoints only."
+    )
+    time_zone: str = Field(default="UTC", description="The time zone of the timetable, as Europe/London.")
+    timetable: tuple[TimetableEntry, ...] = Field(
+        default=(), description="Other bounds at certain hours. Managed endpoints only."
+    )
+    target_utilization_percentage: Annotated[Whole, Field(ge=1, le=100)] | None = Field(
+        default=None, description="How busy instances are kept, in per cent. Kubernetes only."
+    )
+    polling_interval: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Seconds between two looks at how busy they are. Kubernetes only."
+    )
 
     def bounds(self, entry: TimetableEntry | None = None) -> tuple[int, int]:
         """The fewest and the most instances, usually or during an entry of the timetable."""

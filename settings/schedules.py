@@ -30,7 +30,7 @@ def _listed(value: object) -> object:
     return tuple(items)
 
 
-Times = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Times = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=tuple[str, ...] | str)]
 
 
 class Marks(NamedTuple):
@@ -56,19 +56,27 @@ class ScheduleSettings(SettingsModel):
     below `output`, called by the run's name, since a job fails whose output file is there already.
     """
 
-    every: Literal["hour", "day", "week"]
+    every: Literal["hour", "day", "week"] = Field(description="How often.")
     on: Annotated[tuple[Day, ...], Field(description="The days of a week.")] = ()
-    at: Times = ()
-    time_zone: str = "UTC"
+    at: Times = Field(
+        default=(), description='Times of day ("02:00"), or minutes of the hour (":15") with every: hour; in quotes.'
+    )
+    time_zone: str = Field(default="UTC", description="The time zone of at, start and end, as Europe/London.")
     start: str | None = Field(default=None, description="Nothing runs before, as 2026-04-01 or 2026-04-01T08:00.")
     end: str | None = Field(default=None, description="Nothing runs after.")
-    paused: bool = False
-    deployment: str | None = None
+    paused: bool = Field(default=False, description="Whether it is kept without running.")
+    deployment: str | None = Field(default=None, description="A deployment of the endpoint; its default without it.")
     input: str = Field(description="A path of a datastore, a data asset (azureml:<name>:<version>) or an https URL.")
-    input_type: Literal["uri_folder", "uri_file"] = "uri_folder"
+    input_type: Literal["uri_folder", "uri_file"] = Field(
+        default="uri_folder", description="Whether the input is a folder or one file."
+    )
     output: str | None = Field(default=None, description="A folder of a datastore, for one a run; else Azure chooses.")
-    instance_count: Annotated[Whole, Field(ge=1, le=50)] | None = None
-    mini_batch_size: Annotated[Whole, Field(ge=1)] | None = None
+    instance_count: Annotated[Whole, Field(ge=1, le=50)] | None = Field(
+        default=None, description="Machines for this run, instead of the deployment's."
+    )
+    mini_batch_size: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Files a mini-batch for this run, instead of the deployment's."
+    )
 
     def times(self) -> tuple[str, ...]:
         """`at`, or what it is without a word."""

@@ -13,7 +13,7 @@ class CollectionSettings(SettingsModel):
     Without `data`, Azure registers what it collects under a name of its own.
     """
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether it is collected.")
     sampling_rate: Share | None = Field(default=None, description="The share collected, 0 to 1; else the collector's.")
     data: str | None = Field(default=None, description="The data asset that is written to: azureml:<name>:<version>.")
     client_id: str | None = Field(default=None, description="The client id of the identity that writes the data.")
@@ -28,12 +28,17 @@ class RequestLoggingSettings(SettingsModel):
 class DataCollectorSettings(SettingsModel):
     """What a deployment collects of its requests and answers into the workspace's blobs."""
 
-    collections: dict[str, CollectionSettings] = Field(min_length=1)
+    collections: dict[str, CollectionSettings] = Field(
+        min_length=1,
+        description="What is collected, by name: model_inputs, model_outputs, request, response, or your own.",
+    )
     sampling_rate: Share = Field(default=1, description="The share of all requests that is collected, 0 to 1.")
     rolling_rate: Literal["minute", "hour", "day", "month", "year"] = Field(
         default="hour", description="How often a new folder of blobs is begun."
     )
-    request_logging: RequestLoggingSettings | None = None
+    request_logging: RequestLoggingSettings | None = Field(
+        default=None, description="What is logged of the requests themselves."
+    )
 
 
 class SmokeTestSettings(SettingsModel):
