@@ -32,8 +32,8 @@ from settings.models import (
     RequestSettings,
     RetrySettings,
     Settings,
-    WorkspaceSettings,
 )
+from settings.platform import NetworkSettings, SecuritySettings, WorkspaceSettings
 from settings.rules import CLUSTER_NAME, Rules, traffic_findings
 from settings.scale import AutoscaleSettings
 from settings.schedules import ScheduleSettings
@@ -54,6 +54,7 @@ __all__ = [
     "EnvironmentSettings",
     "KubernetesClusterSettings",
     "ModelSettings",
+    "NetworkSettings",
     "OnlineDeploymentSettings",
     "OnlineEndpointSettings",
     "ProbeSettings",
@@ -61,6 +62,7 @@ __all__ = [
     "RequestSettings",
     "RetrySettings",
     "ScheduleSettings",
+    "SecuritySettings",
     "Settings",
     "SettingsError",
     "SmokeTestSettings",

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from settings.base import SettingsModel, Whole
 from settings.kubernetes import ContainerResources, KubernetesClusterSettings
+from settings.platform import NetworkSettings, SecuritySettings, WorkspaceSettings
 from settings.scale import AutoscaleSettings
 from settings.schedules import ScheduleSettings
 from settings.serving import DataCollectorSettings, SmokeTestSettings
@@ -15,21 +16,21 @@ from settings.serving import DataCollectorSettings, SmokeTestSettings
 AUTO = "auto"
 
 
-class WorkspaceSettings(SettingsModel):
-    """The workspace: `name` makes a new one with all that it needs, `existing` (an ARM id) uses one that is there."""
-
-    name: str | None = None
-    existing: str | None = None
-
-
 class ComputeClusterSettings(SettingsModel):
-    """A cluster of virtual machines for batch jobs; `idle_time_before_scale_down` in seconds."""
+    """A cluster of virtual machines for batch jobs; `idle_time_before_scale_down` in seconds.
 
-    vm_size: str
+    With `existing` it is one of the workspace that is there, which the stack neither changes nor deletes.
+    """
+
+    existing: str | None = Field(default=None, description="The ARM id of a cluster that is there, used as it is.")
+    vm_size: str | None = None
     tier: Literal["dedicated", "low_priority"] = "dedicated"
     min_instances: Whole = Field(default=0, ge=0)
     max_instances: Whole = Field(default=1, ge=1)
     idle_time_before_scale_down: Whole = Field(default=120, ge=0)
+    subnet: str | None = Field(
+        default=None, description="The ARM id of a subnet that is there; else the network's, where that has one."
+    )
 
 
 def _reference(value: object) -> object:
@@ -206,13 +207,17 @@ class BatchEndpointSettings(EndpointSettings):
 class Settings(SettingsModel):
     """The whole stack.
 
-    `drain_seconds` is how long old revisions live on after they lost their traffic, `role_assignment_seconds` how long
-    a role assignment takes to be effective.
+    `resource_group` is the name of a new one, or the ARM id of one that is there. With `protect` Pulumi deletes nothing
+    that holds data. `drain_seconds` is how long old revisions live on after they lost their traffic,
+    `role_assignment_seconds` how long a role assignment takes to be effective.
     """
 
     location: str | None = Field(default=None, alias="azure-native:location")
     workspace: WorkspaceSettings = WorkspaceSettings()
     resource_group: str | None = None
+    network: NetworkSettings = NetworkSettings()
+    security: SecuritySettings = SecuritySettings()
+    protect: bool = False
     compute_clusters: dict[str, ComputeClusterSettings] = Field(default_factory=dict)
     kubernetes_clusters: dict[str, KubernetesClusterSettings] = Field(default_factory=dict)
     online_endpoints: dict[str, OnlineEndpointSettings] = Field(default_factory=dict)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
+from settings.arm_ids import is_id
 from settings.models import (
     BatchEndpointSettings,
     CodeSettings,
@@ -18,6 +19,8 @@ from settings.models import (
     Settings,
     SettingsModel,
 )
+from settings.network_rules import network_findings
+from settings.platform_rules import WORKSPACE, compute_cluster_findings, platform_findings
 from settings.schedule_rules import schedule_findings, twin_findings
 from settings.serving_rules import identity_findings, serving_findings
 from settings.shapes import key_path as _path
@@ -27,13 +30,6 @@ from settings.target_rules import cluster_findings, kubernetes_target_findings, 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 DEPLOYMENT_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 CLUSTER_NAME = re.compile(r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9-]{2,23}")
-WORKSPACE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}")
-WORKSPACE_ID = re.compile(
-    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+",
-    re.IGNORECASE,
-)
-COMPUTE_ID = re.compile(WORKSPACE_ID.pattern + r"/computes/[^/]+", re.IGNORECASE)
-RESOURCE_GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
 NAME_SUFFIX = re.compile(r"[a-z0-9]{1,12}")
 REFERENCE = re.compile(
     r"azureml:[^:@/]+(:[^:@/]+|@latest)|azureml://registries/[^/]+/\w+/[^/]+/(versions/[^/]+|labels/latest)"
@@ -63,23 +59,11 @@ class Rules:
         return list(value) if isinstance(value, Mapping) else []
 
     def stack(self) -> Findings:
-        settings, workspace = self.settings, self.settings.workspace
-        if (workspace.name is None) == (workspace.existing is None):
-            yield 'workspace: give either "name" (a new workspace) or "existing" (the ARM id of one that is there).'
-        if workspace.name is not None:
-            yield from _named("workspace.name", workspace.name, WORKSPACE_NAME, "3 to 33 letters, digits, - and _")
-        if workspace.existing is not None and not WORKSPACE_ID.fullmatch(workspace.existing):
-            yield (
-                f'workspace.existing: "{workspace.existing}" is not the ARM id of a workspace; it has the form '
-                "/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>."
-            )
-        if workspace.existing is not None and settings.resource_group:
-            yield "resourceGroup: an existing workspace brings its resource group; remove one of the two."
-        if workspace.existing is None and not settings.location:
-            yield "azure-native:location: is missing; set it: pulumi config set azure-native:location eastus."
-        if settings.resource_group:
-            rule = "up to 90 letters, digits, . - _ ( ) and no dot at the end"
-            yield from _named("resourceGroup", settings.resource_group, RESOURCE_GROUP_NAME, rule)
+        yield from platform_findings(self.settings)
+        if self.settings.workspace.existing is None:
+            yield from network_findings(self.settings)
+        if (build := self.settings.workspace.image_build_compute) is not None:
+            yield from self.compute("workspace.imageBuildCompute", build)
         yield from self.suffix()
 
     def suffix(self) -> Findings:
@@ -103,12 +87,9 @@ class Rules:
         rule = "3 to 24 letters, digits and hyphens, a letter first, not -<digits> at the end"
         for name, cluster in self.settings.compute_clusters.items():
             path = _path("computeClusters", name)
-            yield from self.in_azure(path, name, CLUSTER_NAME, rule)
-            if cluster.min_instances > cluster.max_instances:
-                yield (
-                    f"{path}.minInstances: {cluster.min_instances} is more than maxInstances "
-                    f"({cluster.max_instances}); lower the one or raise the other."
-                )
+            if cluster.existing is None:
+                yield from self.in_azure(path, name, CLUSTER_NAME, rule)
+            yield from compute_cluster_findings(path, cluster)
         for name, cluster in self.settings.kubernetes_clusters.items():
             path = _path("kubernetesClusters", name)
             yield from self.in_azure(path, name, CLUSTER_NAME, rule)
@@ -198,7 +179,7 @@ class Rules:
             return
         if clusters != "computeClusters" or not name.startswith("/"):
             yield f"{path}: " + _unknown(f"cluster of {clusters}", name, known)
-        elif not COMPUTE_ID.fullmatch(name):
+        elif not is_id(name, f"{WORKSPACE}/computes"):
             yield (
                 f'{path}: "{name}" is not the ARM id of a cluster; it has the form /subscriptions/<id>/resourceGroups/'
                 "<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>/computes/<name>."

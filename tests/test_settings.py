@@ -473,7 +473,7 @@ def test_a_secret_is_refused_without_being_shown(
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("stack", ["local", "dev"])
+@pytest.mark.parametrize("stack", ["local", "dev", "staging", "prod"])
 def test_the_committed_stacks_are_sound(stack: str) -> None:
     config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     raw = {key.removeprefix("azureml-endpoints:"): value for key, value in config.items()}

@@ -1,0 +1,159 @@
+"""What the endpoints stand on: the workspace and its parts, the network around them, and how they are secured.
+
+Each part is new, unless `existing` names one by its ARM id: the stack uses that as it is, and never changes or deletes
+it.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from settings.base import SettingsModel, Whole
+
+Access = Literal["enabled", "disabled"]
+
+
+class PartSettings(SettingsModel):
+    """Something that the workspace stands on: made new, or one that is there."""
+
+    existing: str | None = Field(default=None, description="The ARM id of one that is there, used as it is.")
+
+
+class StorageAccountSettings(PartSettings):
+    """The storage account, for models, code, inputs and predictions."""
+
+    redundancy: Literal["lrs", "zrs", "grs", "gzrs", "ragrs", "ragzrs"] = Field(
+        default="lrs", description="Copies in one building (lrs), in three zones (zrs), or in another region as well."
+    )
+
+
+class ContainerRegistrySettings(PartSettings):
+    """The container registry, for the images of environments. Only premium has private endpoints and zones."""
+
+    sku: Literal["basic", "standard", "premium"] | None = Field(
+        default=None, description="basic without a word; premium where the network is closed to the public."
+    )
+    zone_redundancy: bool = Field(default=False, description="Copies in three zones; Azure cannot change it later.")
+
+
+class WorkspaceSettings(SettingsModel):
+    """The workspace: `name` makes a new one with all that it needs, `existing` (an ARM id) uses one that is there."""
+
+    name: str | None = None
+    existing: str | None = None
+    storage_account: StorageAccountSettings = StorageAccountSettings()
+    key_vault: PartSettings = PartSettings()
+    container_registry: ContainerRegistrySettings = ContainerRegistrySettings()
+    application_insights: PartSettings = PartSettings()
+    log_analytics: PartSettings = PartSettings()
+    image_build_compute: str | None = Field(
+        default=None,
+        description="The cluster that builds images, which Azure does not do in a registry that is closed to the "
+        "public: one of computeClusters, or azureml:<name>.",
+    )
+
+
+class OutboundRuleSettings(SettingsModel):
+    """What machines in the managed network may reach beyond what Azure ML needs: one of the three."""
+
+    fqdn: str | None = Field(default=None, description="A host (*.pythonhosted.org); Azure runs a firewall for these.")
+    service_tag: str | None = Field(default=None, description="Azure's name for the addresses of one of its services.")
+    protocol: Literal["tcp", "udp", "icmp", "any"] = "tcp"
+    port_ranges: str = Field(default="443", description="Of a service tag: 443, or 80, 8080-8089.")
+    private_endpoint: str | None = Field(default=None, description="The ARM id of a resource to reach privately.")
+    subresource: str | None = Field(default=None, description="Of a private endpoint: blob, dfs, vault, registry, ….")
+
+
+def _prefix(value: object) -> object:
+    return {"addressPrefix": value} if isinstance(value, str) else value
+
+
+class SubnetSettings(PartSettings):
+    """A subnet: its range, which may be written without a key, or `existing`."""
+
+    address_prefix: str | None = Field(default=None, description="As 10.40.0.0/26.")
+
+
+Subnet = Annotated[SubnetSettings, BeforeValidator(_prefix)]
+
+
+def _range(prefix: str) -> SubnetSettings:
+    return SubnetSettings.model_validate({"addressPrefix": prefix})
+
+
+class VirtualNetworkSettings(PartSettings):
+    """The virtual network that clients reach the workspace from; with `existing`, new subnets are made in that one.
+
+    Private endpoints take about ten addresses. `clusters` is used with `mode: byo` only, and takes one address a node.
+    Not within 172.17.0.0/16, which Docker has for itself.
+    """
+
+    address_space: str = "10.40.0.0/22"
+    private_endpoints: Subnet = _range("10.40.0.0/26")
+    clusters: Subnet = _range("10.40.2.0/23")
+
+    def is_new(self) -> bool:
+        """Whether the stack makes the network itself."""
+        return self.existing is None and self.private_endpoints.existing is None
+
+
+class PrivateDnsZonesSettings(PartSettings):
+    """The zones in which clients find the private endpoints; `existing` is the resource group that holds them."""
+
+    by_policy: bool = Field(default=False, description="Azure Policy enters each private endpoint into its zone.")
+
+
+class NetworkSettings(SettingsModel):
+    """Who reaches the workspace, and what its machines reach.
+
+    `public` is open both ways. With `managed`, Azure ML has a network of its own around clusters and online endpoints;
+    with `byo`, clusters are in a subnet of your own. Both are closed to the public, and reached by private endpoints,
+    unless `public_access` is enabled.
+    """
+
+    mode: Literal["public", "managed", "byo"] = "public"
+    public_access: Access | None = Field(
+        default=None, description="Whether workspace, storage, vault and registry take public requests; by default no."
+    )
+    isolation: Literal["allow_only_approved_outbound", "allow_internet_outbound"] = Field(
+        default="allow_only_approved_outbound",
+        description="What machines in a managed network reach. Azure goes from the second to the first, never back.",
+    )
+    firewall_sku: Literal["basic", "standard"] = Field(
+        default="standard", description="Of the firewall that Azure runs, and bills, for outbound rules by fqdn."
+    )
+    outbound_rules: dict[str, OutboundRuleSettings] = Field(default_factory=dict)
+    virtual_network: VirtualNetworkSettings = VirtualNetworkSettings()
+    private_dns_zones: PrivateDnsZonesSettings = PrivateDnsZonesSettings()
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nothing takes public requests, so that private endpoints are needed."""
+        return self.mode != "public" and self.public_access != "enabled"
+
+
+class SecuritySettings(SettingsModel):
+    """How the workspace and what it stands on are secured, beyond the network."""
+
+    keyless: bool = Field(
+        default=False,
+        description="No shared keys: storage takes identities only, and so do datastores and the nodes of clusters.",
+    )
+    workspace_identity: Literal["system", "user"] = Field(
+        default="system",
+        description="system: Azure's own, whose roles Azure gives; user: one of the stack, with exactly its roles.",
+    )
+    purge_protection: bool = Field(
+        default=False, description="A deleted vault can be recovered for 90 days, whatever anybody does."
+    )
+    soft_delete_days: Annotated[Whole, Field(ge=0, le=365)] = Field(
+        default=0, description="How long deleted blobs and containers can be recovered; 0 for not at all."
+    )
+    diagnostics: bool = Field(
+        default=False, description="Resource logs of workspace, storage, vault and registry, in Log Analytics."
+    )
+    deployers: tuple[str, ...] = Field(
+        default=(),
+        description="Object ids (of service principals, groups, people) that deploy: they upload models and code. "
+        "Without it whoever runs pulumi is the one.",
+    )
