@@ -4,7 +4,10 @@ The rules are part of the workspace: in force from the first machine on, since t
 Azure keeps one that a later description leaves out, so that each has a resource of its own which removes it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
@@ -17,7 +20,8 @@ ISOLATION_MODES = {
     "allow_only_approved_outbound": "AllowOnlyApprovedOutbound",
     "allow_internet_outbound": "AllowInternetOutbound",
 }
-Rule = ml.FqdnOutboundRuleArgs | ml.ServiceTagOutboundRuleArgs | ml.PrivateEndpointOutboundRuleArgs
+if TYPE_CHECKING:
+    Rule = ml.FqdnOutboundRuleArgs | ml.ServiceTagOutboundRuleArgs | ml.PrivateEndpointOutboundRuleArgs
 # A batch job keeps its progress in queues and tables, to which Azure makes no private endpoints by itself
 # (https://learn.microsoft.com/azure/machine-learning/how-to-managed-network, scenario: use batch endpoints).
 BULK = ("queue", "table")

@@ -1,5 +1,8 @@
 """A private endpoint: an address in the virtual network that leads to one part of one resource."""
 
+# Annotations are not evaluated: the package of networks takes a second to import, and public stacks need none of it.
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi

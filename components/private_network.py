@@ -1,5 +1,8 @@
 """The virtual network that a private workspace is reached from, and the zones that name its private endpoints."""
 
+# Annotations are not evaluated: the package of networks takes a second to import, and public stacks need none of it.
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi
