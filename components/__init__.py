@@ -14,7 +14,9 @@ lean.use(
     "machinelearningservices",
     "managedidentity",
     "monitor",
+    "network",
     "operationalinsights",
+    "privatedns",
     "resources",
     "storage",
 )

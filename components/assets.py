@@ -100,7 +100,7 @@ class DeploymentAssets(pulumi.ComponentResource):
 
     def _kept(self) -> pulumi.ResourceOptions:
         # A version may serve elsewhere, and going back to it must stay possible.
-        return pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        return pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=self._workspace.ready)
 
 
 def resolve(reference: str, kind: str, workspace: MLWorkspace) -> str:

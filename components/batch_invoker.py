@@ -6,10 +6,10 @@ That is what Microsoft lists for invoking; it includes the keys of the workspace
 import pulumi
 from pulumi_azure_native import authorization, managedidentity
 
-from components.endpoint_identity import STORAGE_BLOB_DATA_READER
 from components.naming import role_definition_name
+from components.roles import STORAGE_BLOB_DATA_READER
 from components.workspace import MLWorkspace
-from dynamic.roles import RoleDefined, RolesEffective
+from dynamic.roles import RoleDefined
 
 # What Azure asks of whoever invokes a batch endpoint, below Microsoft.MachineLearningServices/workspaces
 # (https://learn.microsoft.com/azure/machine-learning/how-to-authenticate-batch-endpoint).
@@ -95,9 +95,7 @@ class BatchInvoker(pulumi.ComponentResource):
         blobs = workspace.assign_role(
             f"{name}-blobs", workspace.storage_id, STORAGE_BLOB_DATA_READER, identity, parent=self
         )
-        assignments = [{"id": each.id, "createdOn": each.created_on} for each in (allowed, blobs)]
-        inputs = {"assignments": assignments, "seconds": workspace.role_assignment_seconds}
-        self.effective = RolesEffective(f"{name}-effective", inputs=inputs, opts=pulumi.ResourceOptions(parent=self))
+        self.effective = workspace.roles.effective(f"{name}-effective", [allowed, blobs], parent=self)
         self.id = identity.id
         self.register_outputs({"id": self.id})
 

@@ -3,12 +3,13 @@
 import pulumi
 from pulumi_azure_native import managedidentity
 
-from components.workspace import ACR_PULL, STORAGE_BLOB_DATA_CONTRIBUTOR, MLWorkspace
-from dynamic.roles import RolesEffective
-
-# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-STORAGE_BLOB_DATA_READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
-AZUREML_METRICS_WRITER = "635dd51f-9968-44d3-b7fb-6d9a6bd613ae"
+from components.roles import (
+    ACR_PULL,
+    AZUREML_METRICS_WRITER,
+    STORAGE_BLOB_DATA_CONTRIBUTOR,
+    STORAGE_BLOB_DATA_READER,
+)
+from components.workspace import MLWorkspace
 
 
 class EndpointIdentity(pulumi.ComponentResource):
@@ -39,13 +40,11 @@ class EndpointIdentity(pulumi.ComponentResource):
             location=workspace.location,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        roles = {
-            f"{name}-{suffix}": workspace.assign_role(f"{name}-{suffix}", scope, role, identity, parent=self)
+        assignments = [
+            workspace.assign_role(f"{name}-{suffix}", scope, role, identity, parent=self)
             for suffix, (scope, role) in _needs(workspace, collects).items()
-        }
-        assignments = [{"id": role.id, "createdOn": role.created_on} for role in roles.values()]
-        inputs = {"assignments": assignments, "seconds": workspace.role_assignment_seconds}
-        self.effective = RolesEffective(f"{name}-effective", inputs=inputs, opts=pulumi.ResourceOptions(parent=self))
+        ]
+        self.effective = workspace.roles.effective(f"{name}-effective", assignments, parent=self)
         self.id = identity.id
         self.register_outputs({"id": self.id})
 

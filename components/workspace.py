@@ -5,28 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_azure_native import (
-    applicationinsights,
-    authorization,
-    containerregistry,
-    keyvault,
-    managedidentity,
-    operationalinsights,
-    resources,
-    storage,
-)
+from pulumi_azure_native import authorization, managedidentity, resources
 from pulumi_azure_native import machinelearningservices as ml
 
-from components.naming import global_name, name_in_azure, role_assignment_name
-from dynamic.purge import VaultPurge, WorkspacePurge
+from components.existing import look_up, only_in, segments
+from components.ground import WORKSPACE_ID, Ground
+from components.naming import name_in_azure
+from components.new_workspace import NewWorkspace
+from components.roles import (
+    ACR_PULL,
+    ACR_PUSH,
+    STORAGE_BLOB_DATA_CONTRIBUTOR,
+    STORAGE_QUEUE_DATA_CONTRIBUTOR,
+    STORAGE_TABLE_DATA_CONTRIBUTOR,
+    Roles,
+)
+from components.uploader import Uploader
+from dynamic.purge import WorkspacePurge
 from settings import Settings
-
-# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
-STORAGE_BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
-
-
-WORKSPACE_ID = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}"
+from settings.network_rules import NO_LOGIC_APP
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,11 @@ class Foundation:
     storage: pulumi.Input[str]
     registry: pulumi.Input[str] | None
     location: str
-    resource: pulumi.CustomResource | None = None
+    new: NewWorkspace | None = None
+
+    @property
+    def resource(self) -> pulumi.CustomResource | None:
+        return self.new and self.new.resource
 
 
 class MLWorkspace(pulumi.ComponentResource):
@@ -46,7 +47,7 @@ class MLWorkspace(pulumi.ComponentResource):
 
     With `settings.workspace.existing` the workspace of that ARM id is used as it is, and only the identity is added.
     `address` is how dynamic resources name the workspace; its children are `deleted_with` the `resource`. `registry_id`
-    is none where an existing workspace has no registry.
+    is none where an existing workspace has no registry. What is uploaded, or scored, waits for `ready`.
 
     ```python
     workspace = MLWorkspace("workspace", settings=settings)
@@ -56,9 +57,11 @@ class MLWorkspace(pulumi.ComponentResource):
     def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("azureml-endpoints:index:MLWorkspace", name, None, opts)
         self._prefix, self._settings = name, settings
-        client = self._client()
-        self.subscription_id, self._tenant_id = client.subscription_id, client.tenant_id
+        self._client = self._log_in()
+        self.subscription_id = self._client.subscription_id
         self.group_name, self.workspace_name = self._names()
+        unique = WORKSPACE_ID.format(self.subscription_id, self.group_name, self.workspace_name)
+        self.roles = Roles(self.subscription_id, unique, settings)
         foundation = self._existing() if settings.workspace.existing else self._new(str(settings.location))
         self.id, self.guid, self.location = foundation.id, foundation.guid, foundation.location
         self.storage_id, self.registry_id = foundation.storage, foundation.registry
@@ -73,12 +76,11 @@ class MLWorkspace(pulumi.ComponentResource):
             "resourceGroupName": self.resource_group_name,
             "workspaceName": self.name,
         }
-        self.cluster_identity, self.cluster_roles = self._cluster_identity(foundation)
+        self.cluster_identity, self.cluster_roles = self._cluster_identity()
+        self.keyless, self.network = settings.security.keyless, settings.network
+        self.cluster_subnet = foundation.new and foundation.new.clusters
         self.purge: list[pulumi.Resource] = []
-        if foundation.resource:
-            inputs = {**self.address, "enabled": settings.purge_on_destroy}
-            opts = self._opts(depends_on=[foundation.resource])
-            self.purge = [WorkspacePurge(f"{name}-purge", inputs=inputs, opts=opts)]
+        self.ready = [*self._complete(foundation.new), *self._uploader()]
         self.register_outputs({"id": self.id, "name": self.name, "location": self.location})
 
     def in_workspace(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
@@ -91,7 +93,20 @@ class MLWorkspace(pulumi.ComponentResource):
             return pulumi.Output.from_input(reference)
         return self.id.apply(lambda id_: f"{id_}/{reference}")
 
-    def _client(self) -> authorization.GetClientConfigResult:
+    def assign_role(
+        self,
+        name: str,
+        scope: pulumi.Input[str],
+        role: str,
+        identity: managedidentity.UserAssignedIdentity,
+        *,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
+    ) -> authorization.RoleAssignment:
+        """Gives an identity a role by its GUID, which a built-in one has everywhere."""
+        return self.roles.assign(name, scope, role, identity.principal_id, parent=parent, depends_on=depends_on)
+
+    def _log_in(self) -> authorization.GetClientConfigResult:
         try:
             return authorization.get_client_config(opts=pulumi.InvokeOptions(parent=self))
         except Exception as error:
@@ -103,16 +118,15 @@ class MLWorkspace(pulumi.ComponentResource):
 
     def _names(self) -> tuple[str, str]:
         """The names of the resource group and the workspace, as the configuration says them."""
-        workspace = self._settings.workspace
+        workspace, group = self._settings.workspace, self._settings.resource_group
         if workspace.existing is None:
-            return self._settings.resource_group or f"rg-{workspace.name}", str(workspace.name)
-        parts = workspace.existing.split("/")
-        if parts[2].lower() != self.subscription_id.lower():
-            raise pulumi.RunError(
-                f"workspace.existing: it is in subscription {parts[2]}, but the stack deploys to "
-                f"{self.subscription_id}; pulumi config set azure-native:subscriptionId {parts[2]}."
-            )
-        return parts[4], parts[8]
+            if group and group.startswith("/"):
+                only_in("resourceGroup", group, self.subscription_id)
+                group = segments(group)["resourcegroups"]
+            return group or f"rg-{workspace.name}", str(workspace.name)
+        only_in("workspace.existing", workspace.existing, self.subscription_id)
+        found = segments(workspace.existing)
+        return found["resourcegroups"], found["workspaces"]
 
     def _existing(self) -> Foundation:
         found = ml.get_workspace(
@@ -131,144 +145,95 @@ class MLWorkspace(pulumi.ComponentResource):
         )
 
     def _refuse_schedules(self) -> None:
-        """Logic Apps of the consumption plan are in no network but Azure's public one. Raises `pulumi.RunError`."""
+        """Raises `pulumi.RunError`."""
         endpoints = self._settings.batch_endpoints.items()
         if keys := [f"batchEndpoints.{name}.schedules" for name, endpoint in endpoints if endpoint.schedules]:
             raise pulumi.RunError(
-                f"{', '.join(keys)}: workspace {self.workspace_name} has no public network access, so that a Logic App "
-                "cannot reach it; remove schedules, and invoke the endpoint from within the network: by a pipeline of "
-                "Azure Data Factory that has a managed private endpoint to the workspace, or by cron on a machine "
-                "there (az ml batch-endpoint invoke)."
+                f"{', '.join(keys)}: workspace {self.workspace_name} has no public network access, so that "
+                f"{NO_LOGIC_APP}"
             )
 
     def _new(self, location: str) -> Foundation:
-        group = resources.ResourceGroup(
-            f"{self._prefix}-group", resource_group_name=self.group_name, location=location, opts=self._opts()
-        )
-        place: dict[str, Any] = {
-            "resource_group_name": name_in_azure(group),
-            "location": location,
-            "opts": self._opts(),
-        }
-        account, registry = self._storage(place), self._registry(place)
-        workspace = ml.Workspace(
-            f"{self._prefix}-workspace",
+        ground = Ground(
+            prefix=self._prefix,
+            parent=self,
+            settings=self._settings,
+            subscription_id=self.subscription_id,
+            tenant_id=self._client.tenant_id,
+            group_name=self.group_name,
             workspace_name=self.workspace_name,
-            friendly_name=self.workspace_name,
-            kind="Default",
-            sku=ml.SkuArgs(name="Basic", tier=ml.SkuTier.BASIC),
-            identity=ml.ManagedServiceIdentityArgs(type="SystemAssigned"),
-            storage_account=account.id,
-            key_vault=self._vault(place).id,
-            application_insights=self._insights(place).id,
-            container_registry=registry.id,
-            public_network_access="Enabled",
-            **place,
+            group=self._group(location),
+            location=location,
+            roles=self.roles,
         )
-        return Foundation(workspace.id, workspace.workspace_id, account.id, registry.id, location, workspace)
+        new = NewWorkspace(ground)
+        made = new.resource
+        return Foundation(made.id, made.workspace_id, new.parts.storage, new.parts.registry, location, new)
 
-    def _global_name(self, longest: int) -> str:
-        unique = WORKSPACE_ID.format(self.subscription_id, self.group_name, self.workspace_name)
-        return global_name(self.workspace_name, unique, longest)
-
-    def _storage(self, place: dict[str, Any]) -> storage.StorageAccount:
-        return storage.StorageAccount(
-            f"{self._prefix}-storage",
-            account_name=self._global_name(24),
-            kind="StorageV2",
-            sku=storage.SkuArgs(name="Standard_LRS"),
-            allow_blob_public_access=False,
-            enable_https_traffic_only=True,
-            minimum_tls_version="TLS1_2",
-            **place,
+    def _group(self, location: str) -> pulumi.Input[str]:
+        """The name of the resource group, which the stack makes unless it is there."""
+        group, protect = self._settings.resource_group, True if self._settings.protect else None
+        if group and group.startswith("/"):
+            look_up("resourceGroup", group, self.subscription_id, resources.get_resource_group)
+            return self.group_name
+        made = resources.ResourceGroup(
+            f"{self._prefix}-group",
+            resource_group_name=self.group_name,
+            location=location,
+            # Whoever deletes a group deletes all that is in it.
+            opts=self._opts(protect=protect),
         )
+        return name_in_azure(made)
 
-    def _vault(self, place: dict[str, Any]) -> keyvault.Vault:
-        # A vault's name begins with a letter, a workspace's may not.
-        vault_name = "kv" + self._global_name(22)
-        inputs = {
-            "subscriptionId": self.subscription_id,
-            "location": place["location"],
-            "name": vault_name,
-            "enabled": self._settings.purge_on_destroy,
-        }
-        purge = VaultPurge(f"{self._prefix}-vault-purge", inputs=inputs, opts=self._opts())
-        properties = keyvault.VaultPropertiesArgs(
-            tenant_id=self._tenant_id,
-            sku=keyvault.SkuArgs(family="A", name=keyvault.SkuName.STANDARD),
-            enable_rbac_authorization=True,
-            enable_soft_delete=True,
-        )
-        place = {**place, "opts": self._opts(depends_on=[purge])}
-        return keyvault.Vault(f"{self._prefix}-vault", vault_name=vault_name, properties=properties, **place)
-
-    def _insights(self, place: dict[str, Any]) -> applicationinsights.Component:
-        logs = operationalinsights.Workspace(
-            f"{self._prefix}-logs",
-            # Log Analytics takes no underscore, and no hyphen at the end.
-            workspace_name=f"log-{self.workspace_name.replace('_', '-').strip('-')}",
-            sku=operationalinsights.WorkspaceSkuArgs(name="PerGB2018"),
-            retention_in_days=30,
-            **place,
-        )
-        return applicationinsights.Component(
-            f"{self._prefix}-insights",
-            resource_name_=f"appi-{self.workspace_name}",
-            kind="web",
-            application_type="web",
-            workspace_resource_id=logs.id,
-            **place,
-        )
-
-    def _registry(self, place: dict[str, Any]) -> containerregistry.Registry:
-        return containerregistry.Registry(
-            f"{self._prefix}-registry",
-            registry_name=self._global_name(50),
-            sku=containerregistry.SkuArgs(name="Basic"),
-            admin_user_enabled=False,
-            **place,
-        )
-
-    def _cluster_identity(
-        self, foundation: Foundation
-    ) -> tuple[managedidentity.UserAssignedIdentity, list[pulumi.Resource]]:
+    def _cluster_identity(self) -> tuple[managedidentity.UserAssignedIdentity, list[pulumi.Resource]]:
         """The identity of the clusters, with what Azure asks of one: to pull images, and to read and write blobs."""
         identity_name = self._settings.azure_name(f"id-{self.workspace_name}-clusters")
         identity = managedidentity.UserAssignedIdentity(
             f"{self._prefix}-identity",
             resource_name_=identity_name,
             resource_group_name=self.resource_group_name,
-            location=foundation.location,
+            location=self.location,
             opts=self._opts(),
         )
-        blobs, images = f"{self._prefix}-identity-blobs", f"{self._prefix}-identity-images"
-        roles: list[pulumi.Resource] = [
-            self.assign_role(blobs, foundation.storage, STORAGE_BLOB_DATA_CONTRIBUTOR, identity, parent=self)
+        needs = self._cluster_needs()
+        return identity, [
+            self.assign_role(f"{self._prefix}-identity-{suffix}", scope, role, identity, parent=self)
+            for suffix, (scope, role) in needs.items()
         ]
-        if foundation.registry:
-            roles.append(self.assign_role(images, foundation.registry, ACR_PULL, identity, parent=self))
-        return identity, roles
 
-    def assign_role(
-        self,
-        name: str,
-        scope: pulumi.Input[str],
-        role: str,
-        identity: managedidentity.UserAssignedIdentity,
-        *,
-        parent: pulumi.Resource,
-        depends_on: Sequence[pulumi.Resource] = (),
-    ) -> authorization.RoleAssignment:
-        """Gives an identity a role by its GUID, which a built-in one has everywhere."""
-        workspace = WORKSPACE_ID.format(self.subscription_id, self.group_name, self.workspace_name)
-        definitions = f"/subscriptions/{self.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
-        return authorization.RoleAssignment(
-            name,
-            role_assignment_name=role_assignment_name(workspace, role, self._settings.azure_name(name)),
-            scope=scope,
-            role_definition_id=f"{definitions}/{role}",
-            principal_id=identity.principal_id,
-            # Without it Azure looks the principal up in a directory that may not know it yet.
-            principal_type="ServicePrincipal",
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on]),
-        )
+    def _cluster_needs(self) -> dict[str, tuple[pulumi.Input[str], str]]:
+        """The scopes and roles, by what they are for.
+
+        Source: https://learn.microsoft.com/azure/machine-learning/how-to-identity-based-service-authentication and, for
+        what batch jobs need where there are no keys (parallel run step), how-to-disable-local-auth-storage.
+        """
+        settings = self._settings
+        needs: dict[str, tuple[pulumi.Input[str], str]] = {"blobs": (self.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)}
+        if self.registry_id:
+            needs["images"] = (self.registry_id, ACR_PULL)
+        if self.registry_id and settings.workspace.image_build_compute:
+            # What the cluster has built it stores there.
+            needs["built"] = (self.registry_id, ACR_PUSH)
+        if settings.security.keyless and settings.batch_endpoints:
+            needs["queues"] = (self.storage_id, STORAGE_QUEUE_DATA_CONTRIBUTOR)
+            needs["tables"] = (self.storage_id, STORAGE_TABLE_DATA_CONTRIBUTOR)
+        return needs
+
+    def _complete(self, new: NewWorkspace | None) -> list[pulumi.Resource]:
+        """What goes before the workspace does, and what leads to it. Returns what its users wait for."""
+        if new is None:
+            return []
+        inputs = {**self.address, "enabled": self._settings.purge_on_destroy}
+        opts = self._opts(depends_on=[new.resource])
+        self.purge = [WorkspacePurge(f"{self._prefix}-purge", inputs=inputs, opts=opts)]
+        return new.complete(self.purge, self.address)
+
+    def _uploader(self) -> list[pulumi.Resource]:
+        """The wait until whoever deploys may upload, where there are no keys for that."""
+        security = self._settings.security
+        if not security.keyless:
+            return []
+        principals = security.deployers or (self._client.object_id,)
+        name, opts = f"{self._prefix}-uploader", self._opts()
+        uploader = Uploader(name, principals=principals, storage_id=self.storage_id, roles=self.roles, opts=opts)
+        return [uploader.effective]

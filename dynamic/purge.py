@@ -55,6 +55,14 @@ def remove_deployment(client: "MLClient", kind: str, endpoint: str, name: str, p
     pace.until(gone, f"deployment {name} of endpoint {endpoint} is not deleted, because the endpoint is busy,")
 
 
+def remove_outbound_rule(client: "MLClient", workspace: str, name: str) -> None:
+    """Takes a rule out of the managed network of a workspace. One that is gone already is fine."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    with suppress(ResourceNotFoundError):
+        client.workspace_outbound_rules.begin_remove(workspace, name).result()
+
+
 def purge_vault(arm: Any, host: str, props: Props, pace: Pace) -> None:
     """Purges a deleted vault; `arm` is a client of the resource manager at `host`. One that is not there is fine."""
     from azure.core.rest import HttpRequest
@@ -138,6 +146,13 @@ class DeploymentRemovalProvider(RemovalProvider):
         remove_deployment(self.ml_client(_props), _props["kind"], _props["endpointName"], _props["name"], Pace())
 
 
+class OutboundRuleRemovalProvider(RemovalProvider):
+    """Removes the rule where the workspace stays: Azure keeps one that an update of the workspace leaves out."""
+
+    def delete(self, _id: str, _props: Props) -> None:
+        remove_outbound_rule(self.ml_client(_props), _props["workspaceName"], _props["name"])
+
+
 class VaultPurgeProvider(RemovalProvider):
     """Purges the vault after azure-native has deleted it."""
 
@@ -165,6 +180,13 @@ class DeploymentRemoval(Resource, module="azureml", name="DeploymentRemoval"):
 
     def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(DeploymentRemovalProvider(), name, inputs, opts)
+
+
+class OutboundRuleRemoval(Resource, module="azureml", name="OutboundRuleRemoval"):
+    """Removes an outbound rule that the configuration no longer has; depends on the workspace, and goes with it."""
+
+    def __init__(self, name: str, *, inputs: Props, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(OutboundRuleRemovalProvider(), name, inputs, opts)
 
 
 class VaultPurge(Resource, module="azureml", name="VaultPurge"):

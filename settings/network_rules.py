@@ -196,8 +196,8 @@ def _packages(settings: Settings) -> Findings:
     if made and not any(rule.fqdn for rule in network.outbound_rules.values()):
         yield (
             f"network.outboundRules: none is by fqdn, but the packages of an mlflow_model without code ({made[0]}) "
-            'come from public indexes; add the hosts, as pypi: {fqdn: pypi.org} and files: {fqdn: "*.pythonhosted.org"}, or '
-            "give the deployment code and an environment."
+            "come from public indexes; add their hosts, as pypi: {fqdn: pypi.org}, or give the deployment code and an "
+            "environment."
         )
 
 

@@ -14,6 +14,11 @@ SUBSCRIPTION = "10ca1a2e-0000-4000-8000-000000000001"
 TENANT = "10ca1a2e-0000-4000-8000-0000000000aa"
 
 
+# What is there already.
+LOOKED_UP = {"getResourceGroup", "getStorageAccount", "getVault", "getRegistry", "getComponent", "getCompute"}
+LOOKED_UP |= {"getWorkspace", "getVirtualNetwork", "getSubnet", "getPrivateZone"}
+
+
 @dataclass
 class Registered:
     """One resource as the program asked for it."""
@@ -74,7 +79,7 @@ class Azure(mocks.Mocks):
     def call(self, args: mocks.MockCallArgs) -> Any:
         if args.token.endswith(":getClientConfig"):
             return {"clientId": "c", "objectId": "o", "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}
-        if args.token.endswith(":getWorkspace"):
+        if args.token == "azure-native:machinelearningservices:getWorkspace":
             group, name = args.args["resourceGroupName"], args.args["workspaceName"]
             base = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers"
             return {
@@ -85,6 +90,8 @@ class Azure(mocks.Mocks):
                 "storageAccount": f"{base}/Microsoft.Storage/storageAccounts/old",
                 "containerRegistry": None,
             }
+        if args.token.rpartition(":")[2] in LOOKED_UP:
+            return {"location": "westeurope", "name": "old", "id": "old"}
         if args.token.endswith(":getModelContainer"):
             return {"id": "m", "properties": {"latestVersion": "7", "isArchived": False}}
         raise AssertionError(f"the program called {args.token}, which these tests do not know")

@@ -42,3 +42,8 @@ def test_a_name_of_another_kind_is_found_in_the_whole_service() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     assert answer("print(getattr(ml, 'NoSuchThing', 'missing'))") == "missing"
+
+
+def test_a_public_stack_does_not_pay_for_the_network() -> None:
+    body = "import components.online_endpoint; print('pulumi_azure_native.network.outputs' in sys.modules)"
+    assert answer(body) == "False", "importing it takes a second of each preview"

@@ -23,6 +23,7 @@ from dynamic.base import Pace, Refusal
 from dynamic.content import content_hash, environment_hash, model_hash, version_of
 from dynamic.purge import (
     ClusterRemovalProvider,
+    OutboundRuleRemovalProvider,
     VaultPurgeProvider,
     WorkspacePurgeProvider,
     purge_vault,
@@ -190,6 +191,22 @@ def test_a_cluster_is_deleted_and_an_attached_one_is_detached(
     monkeypatch.setattr(ClusterRemovalProvider, "ml_client", lambda self, props: client)
     ClusterRemovalProvider().delete("id", {"name": "aks", **props})
     assert asked == [("aks", action)]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_outbound_rule_is_removed_and_one_that_is_gone_is_fine(gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def begin_remove(workspace: str, name: str) -> Any:
+        asked.append((workspace, name))
+        if gone:
+            raise ResourceNotFoundError("gone")
+        return SimpleNamespace(result=lambda: None)
+
+    client = SimpleNamespace(workspace_outbound_rules=SimpleNamespace(begin_remove=begin_remove))
+    monkeypatch.setattr(OutboundRuleRemovalProvider, "ml_client", lambda self, props: client)
+    OutboundRuleRemovalProvider().delete("id", {"workspaceName": "aml", "name": "pypi"})
+    assert asked == [("aml", "pypi")]
 
 
 def test_a_vault_is_purged_until_it_is_gone(pace: Pace) -> None:

@@ -1,0 +1,369 @@
+"""Layer: components under Pulumi's mocks; what the workspace stands on, who reaches it, and how it is secured."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components import roles
+from components.assets import DeploymentAssets
+from components.compute_cluster import ComputeCluster
+from components.workspace import MLWorkspace
+from settings import Settings, parse
+from tests.components.conftest import SUBSCRIPTION, World
+from tests.components.test_program import whole
+
+ROOT = Path(__file__).parents[2]
+IDS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/old/providers"
+VNET = f"{IDS}/Microsoft.Network/virtualNetworks/hub"
+WORKSPACE = f"{IDS}/Microsoft.MachineLearningServices/workspaces/aml-old"
+DEPLOYER = "10ca1a2e-0000-4000-8000-0000000000bb"
+# What is in a stack by default, by type; each type's name is its own.
+DEFAULT = [
+    ("workspace-group", "ResourceGroup"),
+    ("workspace-storage", "StorageAccount"),
+    ("workspace-registry", "Registry"),
+    ("workspace-vault-purge", "VaultPurge"),
+    ("workspace-vault", "Vault"),
+    ("workspace-logs", "Workspace"),
+    ("workspace-insights", "Component"),
+    ("workspace-workspace", "Workspace"),
+    ("workspace-identity", "UserAssignedIdentity"),
+    ("workspace-identity-blobs", "RoleAssignment"),
+    ("workspace-identity-images", "RoleAssignment"),
+    ("workspace-purge", "WorkspacePurge"),
+]
+HOLDS_DATA = {"group", "storage", "vault", "registry", "logs", "workspace"}
+Change = Callable[[dict[str, Any]], None]
+Program = Callable[[Settings], Any]
+
+
+def configuration(stack: str) -> dict[str, Any]:
+    """A committed stack as the program gets it."""
+    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    raw = {key.removeprefix("azureml-endpoints:"): value for key, value in config.items()}
+    return {"nameSuffix": "s1", **{key: raw[key] for key in raw if key not in FOREIGN}}
+
+
+FOREIGN = ("azure-native:subscriptionId", "azure-native:tenantId", "azure-native:metadataHost")
+
+
+@pytest.fixture(scope="module")
+def of(run: Any) -> Callable[..., World]:
+    """What a committed stack registers, after a change of its configuration."""
+
+    def registered(stack: str, change: Change = lambda raw: None, program: Program = ground) -> World:
+        raw = configuration(stack)
+        change(raw)
+        with contextlib.chdir(ROOT):
+            return run(lambda: program(parse(raw)) and None)
+
+    return registered
+
+
+def ground(settings: Settings) -> None:
+    """The workspace, its clusters, and what one deployment uploads: what endpoints stand on."""
+    workspace = MLWorkspace("workspace", settings=settings)
+    for name, cluster in settings.compute_clusters.items():
+        ComputeCluster(name, cluster_name=settings.azure_name(name), settings=cluster, workspace=workspace)
+    blue = settings.online_endpoints["tumor-online"].deployments["blue"]
+    DeploymentAssets("tumor-online-blue", settings=blue, workspace=workspace)
+
+
+@pytest.fixture(scope="module")
+def prod(of: Callable[..., World]) -> World:
+    return of("prod")
+
+
+@pytest.fixture(scope="module")
+def byo(of: Callable[..., World]) -> World:
+    """prod in a network of one's own, where no environment is made by Azure."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["network"] = {"mode": "byo"}
+        deployments = raw["onlineEndpoints"]["tumor-online"]["deployments"]
+        deployments["green"]["egressPublicNetworkAccess"] = "disabled"
+        deployments["blue"] = {**deployments["green"]}
+
+    return of("prod", change)
+
+
+def assigned(world: World, prefix: str) -> set[tuple[str, str]]:
+    """The scopes' last names and the roles that assignments with this beginning of their names give."""
+    names = {value: key for key, value in vars(roles).items() if key.isupper()}
+    return {
+        (each.inputs["scope"].rpartition("/")[2], names[each.inputs["roleDefinitionId"].rpartition("/")[2]])
+        for each in world.of_type(":RoleAssignment")
+        if each.name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("stack", ["local", "dev"])
+def test_an_open_stack_registers_what_it_always_has(of: Callable[..., World], stack: str) -> None:
+    world = of(stack)
+    made = [(each.name, each.type.rpartition(":")[2]) for each in world.registered if each.parent == "workspace"]
+    assert sorted(made) == sorted(DEFAULT), "nothing of a stack that is there may be replaced"
+    assert not any(each.request.protect for each in world.registered)
+    assert "publicNetworkAccess" not in world["workspace-storage"].inputs
+    assert world["workspace-registry"].inputs["sku"] == {"name": "Basic"}
+    assert world["aml-cluster-cluster"].inputs["properties"].get("disableLocalAuth") in (None, False)
+
+
+def test_prod_is_private(prod: World) -> None:
+    assert prod["workspace-workspace"].inputs["publicNetworkAccess"] == "Disabled"
+    storage = prod["workspace-storage"].inputs
+    assert (storage["publicNetworkAccess"], storage["networkRuleSet"]["defaultAction"]) == ("Disabled", "Deny")
+    vault = prod["workspace-vault"].inputs["properties"]
+    assert (vault["publicNetworkAccess"], vault["networkAcls"]["defaultAction"]) == ("disabled", "Deny")
+    registry = prod["workspace-registry"].inputs
+    assert (registry["publicNetworkAccess"], registry["sku"]) == ("Disabled", {"name": "Premium"})
+
+
+def test_each_part_of_prod_is_reached_by_a_private_endpoint_and_by_name(prod: World) -> None:
+    reached = {
+        each.inputs["privateLinkServiceConnections"][0]["groupIds"][0]: each
+        for each in prod.of_type(":PrivateEndpoint")
+    }
+    assert set(reached) == {"amlworkspace", "blob", "file", "queue", "table", "vault", "registry"}
+    zones = [zone.inputs["privateZoneName"] for zone in prod.of_type(":PrivateZone")]
+    assert sorted(zones) == [
+        "privatelink.api.azureml.ms",
+        "privatelink.azurecr.io",
+        "privatelink.blob.core.windows.net",
+        "privatelink.file.core.windows.net",
+        "privatelink.notebooks.azure.net",
+        "privatelink.queue.core.windows.net",
+        "privatelink.table.core.windows.net",
+        "privatelink.vaultcore.azure.net",
+    ]
+    assert len(prod["workspace-amlworkspace-link-names"].inputs["privateDnsZoneConfigs"]) == 2
+    for link in prod.of_type(":VirtualNetworkLink"):
+        assert "workspace-network-vnet" in link.dependencies
+    for subresource in reached:
+        names = prod[f"workspace-{subresource}-link-names"]
+        assert names.dependencies >= {f"workspace-{subresource}-link-endpoint"}
+        assert any(each.endswith("-link") for each in names.dependencies), "the network sees the zone before"
+
+
+def test_private_endpoints_to_one_storage_account_are_made_one_after_another(prod: World) -> None:
+    blob, file, queue, table = (f"workspace-{each}-link-endpoint" for each in ("blob", "file", "queue", "table"))
+    assert prod[file].dependencies >= {blob}, "Azure refuses a second one meanwhile"
+    assert prod[queue].dependencies >= {blob, file}
+    assert prod[table].dependencies >= {blob, file, queue}
+    assert not prod["workspace-vault-link-endpoint"].dependencies & {blob, file, queue, table}
+
+
+def test_what_is_uploaded_waits_for_the_way_in_and_for_the_right_to(prod: World) -> None:
+    waits = prod["tumor-online-blue-model"].dependencies
+    assert {"workspace-blob-link-names", "workspace-amlworkspace-link-names", "workspace-uploader-effective"} <= waits
+
+
+def test_prod_goes_by_identities_alone(prod: World) -> None:
+    storage = prod["workspace-storage"].inputs
+    assert storage["allowSharedKeyAccess"] is False
+    assert prod["workspace-workspace"].inputs["systemDatastoresAuthMode"] == "identity"
+    cluster = prod["aml-cluster-cluster"].inputs["properties"]
+    assert (cluster["disableLocalAuth"], cluster["properties"]["enableNodePublicIp"]) == (True, False)
+    assert prod["workspace-registry"].inputs["adminUserEnabled"] is False
+
+
+def test_prods_workspace_works_under_an_identity_of_the_stack(prod: World) -> None:
+    workspace = prod["workspace-workspace"]
+    (identity,) = workspace.inputs["identity"]["userAssignedIdentities"]
+    assert workspace.inputs["primaryUserAssignedIdentity"] == identity
+    assert identity.endswith("id-aml-prod-s1")
+    assert "workspace-own-effective" in workspace.dependencies, "it works with its parts at once"
+    (account, registry) = (prod[f"workspace-{each}"].inputs for each in ("storage", "registry"))
+    name = account["accountName"]
+    assert registry["registryName"] == name
+    assert assigned(prod, "workspace-own-") == {
+        (name, "CONTRIBUTOR"),
+        (name, "STORAGE_BLOB_DATA_CONTRIBUTOR"),
+        (name, "STORAGE_FILE_DATA_PRIVILEGED_CONTRIBUTOR"),
+        ("rg-aml-prod", "CONTRIBUTOR"),
+        ("rg-aml-prod", "KEY_VAULT_ADMINISTRATOR"),
+        ("rg-aml-prod", "NETWORK_CONNECTION_APPROVER"),
+        ("rg-aml-prod", "READER"),
+        ("appi-aml-prod", "CONTRIBUTOR"),
+        ("aml-prod", "CONTRIBUTOR"),
+    }
+    assert "workspace-purge" in prod["workspace-own-workspace"].dependencies, "gone before the workspace is"
+
+
+def test_clusters_get_what_batch_jobs_and_builds_of_images_take(prod: World, of: Callable[..., World]) -> None:
+    given = {role for _, role in assigned(prod, "workspace-identity-")}
+    blobs = {"STORAGE_BLOB_DATA_CONTRIBUTOR", "STORAGE_QUEUE_DATA_CONTRIBUTOR", "STORAGE_TABLE_DATA_CONTRIBUTOR"}
+    assert given == {*blobs, "ACR_PULL", "ACR_PUSH"}
+    without = of("prod", lambda raw: raw.pop("batchEndpoints"))
+    assert {role for _, role in assigned(without, "workspace-identity-")} == {
+        "STORAGE_BLOB_DATA_CONTRIBUTOR",
+        "ACR_PULL",
+        "ACR_PUSH",
+    }
+    assert "workspace-queue-link" not in without.names()
+
+
+def test_whoever_deploys_may_upload_and_azure_finds_out_who_that_is(prod: World, of: Callable[..., World]) -> None:
+    role = prod["workspace-uploader-o"].inputs
+    assert role["principalId"] == "o"
+    assert "principalType" not in role, "a person on a laptop, a service principal in a pipeline"
+    named = of("prod", lambda raw: raw["security"].update(deployers=[DEPLOYER]))
+    assert named["workspace-uploader-10ca1a2e"].inputs["principalId"] == DEPLOYER
+    assert "workspace-uploader-o" not in named.names(), "who runs pulumi is not asked"
+
+
+def test_prods_machines_reach_what_is_approved(prod: World) -> None:
+    workspace = prod["workspace-workspace"].inputs
+    network = workspace["managedNetwork"]
+    assert (network["isolationMode"], network["firewallSku"]) == ("AllowOnlyApprovedOutbound", "Standard")
+    assert workspace["provisionNetworkNow"], "an online deployment does not make it"
+    rules = network["outboundRules"]
+    assert rules["pypi"] == {"type": "FQDN", "category": "UserDefined", "destination": "pypi.org"}
+    assert rules["storage-queue"]["destination"]["subresourceTarget"] == "queue"
+    removed = {each.inputs["name"] for each in prod.of_type(":OutboundRuleRemoval")}
+    assert removed == set(rules), "Azure keeps one that an update leaves out"
+    assert all(each.deleted_with == "workspace-workspace" for each in prod.of_type(":OutboundRuleRemoval"))
+
+
+def test_a_rule_of_each_kind_is_said_in_azures_words(of: Callable[..., World]) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["network"]["outboundRules"] |= {
+            "factory": {"serviceTag": "DataFactory", "protocol": "any", "portRanges": "80, 443"},
+            "lake": {"privateEndpoint": f"{IDS}/Microsoft.Storage/storageAccounts/lake", "subresource": "dfs"},
+        }
+
+    rules = of("prod", change)["workspace-workspace"].inputs["managedNetwork"]["outboundRules"]
+    assert rules["factory"]["destination"] == {"serviceTag": "DataFactory", "protocol": "*", "portRanges": "80, 443"}
+    assert rules["lake"]["destination"]["subresourceTarget"] == "dfs"
+
+
+def test_what_holds_data_is_protected_and_nothing_else(prod: World) -> None:
+    protected = {each.name for each in prod.registered if each.request.protect}
+    assert protected == {f"workspace-{each}" for each in HOLDS_DATA}
+
+
+def test_what_is_deleted_can_be_recovered(prod: World) -> None:
+    vault = prod["workspace-vault"].inputs
+    assert vault["properties"]["enablePurgeProtection"] is True
+    assert "vaultName" not in vault, "its name is taken for 90 days after it: Pulumi makes one up"
+    assert "workspace-vault-purge" not in prod.names()
+    blobs = prod["workspace-blobs"].inputs
+    kept = {"enabled": True, "days": 30.0}
+    assert (blobs["deleteRetentionPolicy"], blobs["containerDeleteRetentionPolicy"]) == (kept, kept)
+
+
+def test_resource_logs_of_all_parts_go_to_log_analytics(prod: World) -> None:
+    logged = {
+        each.inputs["resourceUri"].partition("/x/")[2]: each.inputs for each in prod.of_type(":DiagnosticSetting")
+    }
+    account = prod["workspace-storage"].inputs["accountName"]
+    services = {f"{account}/{each}Services/default" for each in ("blob", "file", "queue", "table")}
+    assert services | {"aml-prod", "rg-aml-prod", account} == set(logged)
+    assert all(each["workspaceId"].endswith("/log-aml-prod") for each in logged.values())
+
+
+def test_clusters_of_ones_own_network_are_in_its_subnet(byo: World) -> None:
+    workspace = byo["workspace-workspace"].inputs
+    assert "managedNetwork" not in workspace
+    assert not workspace.get("provisionNetworkNow")
+    nodes = byo["aml-cluster-cluster"].inputs["properties"]["properties"]
+    assert nodes["subnet"]["id"]
+    assert "workspace-network-clusters" in byo["aml-cluster-cluster"].dependencies
+    assert "workspace-network-endpoints" in byo["workspace-network-clusters"].dependencies, "one change at a time"
+    assert byo["workspace-network-clusters"].inputs["addressPrefix"] == "10.40.2.0/23"
+    assert assigned(byo, "workspace-own-approves") == set(), "no managed network makes private endpoints"
+
+
+def test_what_is_there_is_used_and_not_managed(of: Callable[..., World]) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["resourceGroup"] = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/old"
+        raw["workspace"] |= {
+            "storageAccount": {"existing": f"{IDS}/Microsoft.Storage/storageAccounts/old"},
+            "containerRegistry": {"existing": f"{IDS}/Microsoft.ContainerRegistry/registries/old"},
+            "keyVault": {"existing": f"{IDS}/Microsoft.KeyVault/vaults/old"},
+            "applicationInsights": {"existing": f"{IDS}/Microsoft.Insights/components/old"},
+            "logAnalytics": {"existing": f"{IDS}/Microsoft.OperationalInsights/workspaces/old"},
+        }
+        raw["network"]["virtualNetwork"] = {"privateEndpoints": {"existing": f"{VNET}/subnets/endpoints"}}
+        raw["network"]["privateDnsZones"] = {"existing": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/dns"}
+        raw["security"] |= {"purgeProtection": False, "softDeleteDays": 0}
+
+    world = of("prod", change)
+    made = {each.type.rpartition(":")[2] for each in world.registered}
+    theirs = {"ResourceGroup", "StorageAccount", "Vault", "Registry", "Component", "VirtualNetwork", "Subnet"}
+    assert not made & {*theirs, "PrivateZone", "VirtualNetworkLink", "VaultPurge", "BlobServiceProperties"}
+    workspace = world["workspace-workspace"].inputs
+    assert workspace["storageAccount"] == f"{IDS}/Microsoft.Storage/storageAccounts/old"
+    assert workspace["resourceGroupName"] == "old"
+    (endpoint,) = world.of_type(":PrivateEndpoint")
+    assert endpoint.inputs["subnet"]["id"] == f"{VNET}/subnets/endpoints"
+    assert endpoint.inputs["location"] == "westeurope", "where the network is, not where the workspace is"
+    zones = world["workspace-amlworkspace-link-names"].inputs["privateDnsZoneConfigs"]
+    assert [zone["privateDnsZoneId"].partition("/resourceGroups/")[2] for zone in zones] == [
+        "dns/providers/Microsoft.Network/privateDnsZones/privatelink.api.azureml.ms",
+        "dns/providers/Microsoft.Network/privateDnsZones/privatelink.notebooks.azure.net",
+    ]
+    approved = {scope for scope, role in assigned(world, "workspace-own-approves") if role.startswith("NETWORK")}
+    assert approved == {"old"}, "of each part that is elsewhere"
+
+
+def test_azure_policy_may_look_after_the_zones(of: Callable[..., World]) -> None:
+    world = of("prod", lambda raw: raw["network"].update(privateDnsZones={"byPolicy": True}))
+    assert not world.of_type(":PrivateZone")
+    assert not world.of_type(":PrivateDnsZoneGroup")
+    assert "workspace-blob-link-endpoint" in world["tumor-online-blue-model"].dependencies
+
+
+def test_a_cluster_that_is_there_is_used_under_its_own_name(of: Callable[..., World]) -> None:
+    existing = f"{WORKSPACE}/computes/old-cluster"
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["workspace"] = {"existing": WORKSPACE}
+        raw["computeClusters"]["aml-cluster"] = {"existing": existing}
+
+    world = of("dev", change, whole)
+    assert not world.of_type(":Compute")
+    assert not world.of_type(":ClusterRemoval")
+    assert {each.inputs["properties"]["compute"] for each in world.of_type(":BatchDeployment")} == {existing}
+
+
+def test_without_keys_an_existing_workspace_takes_uploads_by_role(of: Callable[..., World]) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["workspace"], raw["security"] = {"existing": WORKSPACE}, {"keyless": True}
+
+    world = of("dev", change)
+    assert world["workspace-uploader-o"].inputs["scope"].endswith("/storageAccounts/old")
+    assert "workspace-uploader-effective" in world["tumor-online-blue-model"].dependencies
+
+
+def test_what_is_not_there_ends_the_program_before_anything_is_made(
+    of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**names: str) -> None:
+        assert names == {"resource_group_name": "old", "account_name": "old"}
+        raise Exception("status 404: not found")
+
+    monkeypatch.setattr("components.workspace_parts.storage.get_storage_account", refuse)
+    existing = {"storageAccount": {"existing": f"{IDS}/Microsoft.Storage/storageAccounts/old"}}
+    expected = r'workspace\.storageAccount\.existing: ".*/old" cannot be looked up: .*not found; correct the id'
+    with pytest.raises(pulumi.RunError, match=expected):
+        of("dev", lambda raw: raw["workspace"].update(existing))
+
+
+def test_a_group_of_another_subscription_is_refused(of: Callable[..., World]) -> None:
+    group = "/subscriptions/other/resourceGroups/old"
+    expected = (
+        r"resourceGroup: it is in subscription other, but the stack deploys to .*; pulumi config set azure-native:"
+    )
+    with pytest.raises(pulumi.RunError, match=expected):
+        of("dev", lambda raw: raw.update(resourceGroup=group))
+
+
+def test_zones_are_called_as_the_cloud_calls_them(of: Callable[..., World]) -> None:
+    world = of("prod", lambda raw: raw.update({"azure-native:location": "usgovvirginia"}))
+    names = {zone.inputs["privateZoneName"] for zone in world.of_type(":PrivateZone")}
+    assert {"privatelink.api.ml.azure.us", "privatelink.azurecr.us", "privatelink.blob.core.usgovcloudapi.net"} <= names
