@@ -28,12 +28,14 @@ from localazure.providers.autoscale import Autoscale
 from localazure.providers.autoscaler import Autoscaler
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import guarded, poll_routes
+from localazure.providers.diagnostics import Diagnostics
 from localazure.providers.groups import Groups
 from localazure.providers.identities import Identities
 from localazure.providers.insights import Insights
 from localazure.providers.keyvault import TYPE as VAULT_TYPE
 from localazure.providers.keyvault import Vaults
 from localazure.providers.kubernetes import KubernetesClusters
+from localazure.providers.locks import Locks, refuse_locked
 from localazure.providers.logic.engine import Engine
 from localazure.providers.logic.http_action import Reply, Request
 from localazure.providers.logic.workflows import Workflows
@@ -47,6 +49,7 @@ from localazure.providers.ml.datastores import Datastores
 from localazure.providers.ml.endpoints import inference_host
 from localazure.providers.ml.job_runner import JobRunner
 from localazure.providers.ml.jobs import Jobs
+from localazure.providers.ml.managed_network import ManagedNetworks
 from localazure.providers.ml.names import (
     BATCH_DEPLOYMENT_FAMILY,
     BATCH_ENDPOINT_FAMILY,
@@ -65,7 +68,11 @@ from localazure.providers.ml.router import Router
 from localazure.providers.ml.runs import Runs
 from localazure.providers.ml.schedules import Schedules
 from localazure.providers.ml.workspaces import Workspaces
+from localazure.providers.networks import ENDPOINT_TYPE, Networks
+from localazure.providers.private_dns import PrivateDns
+from localazure.providers.private_endpoints import PrivateEndpoints
 from localazure.providers.registries import ContainerRegistries
+from localazure.providers.security_groups import SecurityGroups
 from localazure.providers.storage import Storage
 from localazure.providers.templates import Templates
 from localazure.serving import Serving
@@ -122,8 +129,10 @@ class LocalAzure:
         self._identities = Identities(self._cloud, self._router.push)
         self._storage = Storage(self._cloud)
         self._vaults = Vaults(self._cloud)
+        self._private_endpoints = PrivateEndpoints(self._cloud)
         self._workspaces = Workspaces(self._cloud, self._take_down, self._jobs.cancel_below)
-        self._arm = Table([guarded(self._cloud, route) for route in self._arm_routes()], ARM_AUDIENCES, versioned=True)
+        guards = [guarded(self._cloud, route, refuse_locked) for route in self._arm_routes()]
+        self._arm = Table(guards, ARM_AUDIENCES, versioned=True)
         regional = [Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()]
         self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
         self._scoring = Table(self._jobs.scoring_routes(), ML_AUDIENCES)
@@ -143,7 +152,12 @@ class LocalAzure:
             *Autoscale(cloud).routes(),
             *ContainerRegistries(cloud).routes(),
             *KubernetesClusters(cloud).routes(),
+            *Networks(cloud).routes(),
+            *SecurityGroups(cloud).routes(),
+            *PrivateDns(cloud).routes(),
+            *self._private_endpoints.routes(),
             *self._workspaces.routes(),
+            *ManagedNetworks(cloud).routes(),
             *Computes(cloud, self._clusters).routes(),
             *Quotas(cloud).routes(),
             *Datastores(cloud).routes(),
@@ -158,7 +172,9 @@ class LocalAzure:
             *poll_routes(
                 cloud, ONLINE_ENDPOINT_FAMILY, ONLINE_DEPLOYMENT_FAMILY, BATCH_ENDPOINT_FAMILY, BATCH_DEPLOYMENT_FAMILY
             ),
-            # Last: metrics and role assignments hang below any resource, so their patterns are the widest.
+            # Last: metrics, locks and role assignments hang below any resource, so their patterns are the widest.
+            *Diagnostics(cloud).routes(),
+            *Locks(cloud).routes(),
             *Metrics(cloud, self._history, self._clock).routes(),
             *self._identities.routes(),
         ]
@@ -229,6 +245,7 @@ class LocalAzure:
             ONLINE_ENDPOINT_TYPE: lambda each: self._router.push(),
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
+            ENDPOINT_TYPE: self._private_endpoints.take_down,
             WORKSPACE_TYPE: self._workspaces.take_down,
         }
         folded = {kind.lower(): hook for kind, hook in hooks.items()}

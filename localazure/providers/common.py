@@ -76,10 +76,12 @@ _CONTAINERS = (
 )
 
 
-def guarded(cloud: Cloud, route: Route) -> Route:
-    """A route that refuses (409) to write below a group or a workspace that is being created or deleted."""
+def guarded(cloud: Cloud, route: Route, refuse: Callable[[Cloud, str, str], None]) -> Route:
+    """A route that refuses (409) to write below a group or a workspace that is being created or deleted, and what
+    `refuse` forbids besides."""
 
     def handler(call: Call) -> Answer:
+        refuse(cloud, call.method, call.path)
         refuse_unsettled(cloud, call.path)
         return route.handler(call)
 
@@ -357,7 +359,7 @@ class Plain:
         ]
         if self.tracked:
             routes.append(Route.of("PATCH", self.path, self.patch))
-            if collection.startswith(GROUP):
+            if "{" not in collection.removeprefix(GROUP):
                 routes.append(Route.of("GET", collection.replace(GROUP, SUBSCRIPTION), self.list_all))
         return routes
 
@@ -376,12 +378,15 @@ class Plain:
         require_parent(self.cloud, call)
         resource_id = canonical(self.cloud, call)
         existing = self.cloud.store.get(resource_id)
-        if self.tracked:
-            require_location(body, existing, self.type)
+        self._check_location(body, existing)
         composed = self.compose(call, body, existing, resource_id)
         created = existing.created if existing else now()
         self.cloud.store.put(Resource(resource_id, self.type, composed.document, composed.hidden, created))
         return Answer(self.put[1] if existing else self.put[0], composed.document)
+
+    def _check_location(self, body: Json, existing: Resource | None) -> None:
+        if self.tracked:
+            require_location(body, existing, self.type)
 
     def delete(self, call: Call) -> Answer:
         """DELETE: 204 where there was nothing."""
@@ -396,9 +401,11 @@ class Plain:
 
     def list(self, call: Call) -> Answer:
         """The resources of this type in the group or the parent."""
-        above = ids.Template(self.path.rpartition("/")[0].rpartition("/")[0].partition("/providers/")[0])
-        require_group(self.cloud, call)
-        return listing(self.cloud.store.below(above.fill(dict(call.params)), self.type))
+        group = require_group(self.cloud, call)
+        above = ids.Template(ids.parent(self.path)).fill(dict(call.params))
+        if not ids.same(above, group.id) and self.cloud.store.get(above) is None:
+            raise parent_not_found(above)
+        return listing(self.cloud.store.below(above, self.type))
 
     def list_all(self, call: Call) -> Answer:
         """The resources of this type in the subscription."""

@@ -28,6 +28,7 @@ from localazure.providers.common import (
     system_data,
     unavailable,
 )
+from localazure.providers.private_links import connections
 
 TYPE = "Microsoft.KeyVault/vaults"
 VAULT = GROUP + "/providers/Microsoft.KeyVault/vaults/{vault}"
@@ -86,6 +87,7 @@ class Vaults:
             "accessPolicies": _policies(sent),
             **_protection(sent, existing),
             **_flags(sent),
+            **_connections(self._cloud, resource_id),
             "vaultUri": f"https://{ids.name(resource_id).lower()}.vault.azure.net/",
             "provisioningState": "Succeeded",
         }
@@ -277,6 +279,12 @@ def _protection(sent: dict[str, Any], existing: Resource | None) -> dict[str, An
         )
     had = existing is not None and existing.properties.get("enablePurgeProtection")
     return {"enablePurgeProtection": True} if had or sent.get("enablePurgeProtection") else {}
+
+
+def _connections(cloud: Cloud, resource_id: str) -> dict[str, Any]:
+    # A vault without private endpoints does not speak of them.
+    found = connections(cloud, resource_id)
+    return {"privateEndpointConnections": found} if found else {}
 
 
 def _flags(sent: dict[str, Any]) -> dict[str, bool]:

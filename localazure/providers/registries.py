@@ -27,6 +27,7 @@ from localazure.providers.common import (
     system_data,
     unavailable,
 )
+from localazure.providers.private_links import connections
 
 TYPE = "Microsoft.ContainerRegistry/registries"
 REGISTRY = GROUP + "/providers/Microsoft.ContainerRegistry/registries/{registry}"
@@ -61,6 +62,7 @@ class ContainerRegistries:
         properties = defaults(sent, **_DEFAULTS) | {
             **_checked(sent, sku, existing),
             **{part: _merged(part, sent) for part in _PARTS},
+            "privateEndpointConnections": connections(self._cloud, resource_id),
             "loginServer": f"{name.lower()}.azurecr.io",
             "creationDate": existing.properties["creationDate"] if existing else now(),
             "provisioningState": "Succeeded",
@@ -143,7 +145,6 @@ _DEFAULTS: dict[str, Any] = {
     "dataEndpointEnabled": False,
     "dataEndpointHostNames": [],
     "networkRuleBypassOptions": "AzureServices",
-    "privateEndpointConnections": [],
     "publicNetworkAccess": "Enabled",
     "zoneRedundancy": "Disabled",
 }

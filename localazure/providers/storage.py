@@ -35,6 +35,7 @@ from localazure.providers.common import (
     unavailable,
     with_state,
 )
+from localazure.providers.private_links import connections
 
 TYPE = "Microsoft.Storage/storageAccounts"
 ACCOUNT = GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}"
@@ -121,7 +122,7 @@ class Storage:
             "statusOfPrimary": "available",
             "creationTime": moment,
             "keyCreationTime": before.get("keyCreationTime") or {"key1": moment, "key2": moment},
-            "privateEndpointConnections": [],
+            "privateEndpointConnections": connections(self._cloud, resource_id),
         }
         if kind == "Storage":
             properties.pop("accessTier", None)

@@ -93,7 +93,9 @@ class _Generator:
         module = self._module(module_name)
         tree = module.file(name)
         classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-        inputs = self._object(module, classes[f"{name}Args"], {})
+        # Where a nested type has the resource's name, the SDK calls the resource's own arguments otherwise.
+        arguments = classes.get(f"{name}Args") or classes[f"{name}InitArgs"]
+        inputs = self._object(module, arguments, {})
         outputs = self._object(module, classes[name], inputs["properties"])
         return {
             "apiVersion": _api_version(ast.get_docstring(_method(classes[name], "__init__")) or ""),

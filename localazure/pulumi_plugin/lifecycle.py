@@ -20,7 +20,7 @@ from localazure.pulumi_plugin.errors import (
     PartlyDone,
     UnknownToken,
 )
-from localazure.pulumi_plugin.shapes import Catalogue, ResourceShape, path_parameters
+from localazure.pulumi_plugin.shapes import SCOPES, Catalogue, ResourceShape, path_parameters
 from localazure.pulumi_plugin.values import UNKNOWN, Properties
 
 if TYPE_CHECKING:  # its HTTP client takes a quarter of a second to import
@@ -94,18 +94,18 @@ class Lifecycle:
             PartlyDone: something has.
         """
         id = self._id(shape.row.path, inputs)
-        if self._arm.exists(id, shape.api_version):
+        if self._arm.exists(id, shape.api_version) and shape.row.default is None:
             raise AlreadyExists(f"cannot create already existing resource '{id}'")
         body = self._body(shape, inputs)
-        _set_default(body, shape.row.maintain, [])
+        _set_default(body, shape.maintained, [])
         return self._put(shape, id, inputs, body, timeout, "Create")
 
     def update(self, shape: ResourceShape, inputs: Properties, timeout: float | None = None) -> State:
         """Writes all inputs over what is there. Raises as `create` does."""
         id = self._id(shape.row.path, inputs)
         body = self._body(shape, inputs)
-        if shape.row.maintain and not _has(body, shape.row.maintain):
-            _set_default(body, shape.row.maintain, _get(self._arm.get(id, shape.api_version), shape.row.maintain))
+        if shape.maintained and not _has(body, shape.maintained):
+            _set_default(body, shape.maintained, _get(self._arm.get(id, shape.api_version), shape.maintained))
         return self._put(shape, id, inputs, body, timeout, "Update")
 
     def read(self, shape: ResourceShape, id: str, inputs: Properties, old_outputs: Properties) -> State | None:
@@ -129,6 +129,9 @@ class Lifecycle:
 
     def delete(self, shape: ResourceShape, id: str, timeout: float | None = None) -> None:
         """Deletes the resource; that it is gone is a success."""
+        if shape.row.default is not None:
+            self._reset(shape, id)
+            return
         self._arm.delete(id, shape.api_version, long=shape.row.long_delete, timeout=timeout)
 
     def invoke(self, token: str, arguments: Mapping[str, Any]) -> Properties:
@@ -155,6 +158,13 @@ class Lifecycle:
         """Closes the connections."""
         self._arm.close()
         self._tokens.close()
+
+    def _reset(self, shape: ResourceShape, id: str) -> None:
+        try:
+            self._arm.put(id, dict(shape.row.default or {}), {"api-version": shape.api_version}, long=False)
+        except ArmError as error:
+            if error.status != 404:  # it has gone with its parent
+                raise
 
     def _get(self, token: str, arguments: Mapping[str, Any]) -> Properties:
         """A function `getX`: the outputs of a resource of type X."""
@@ -243,7 +253,7 @@ class Lifecycle:
             if not isinstance(value, str):
                 raise InvalidId(f"expected string value for path parameter '{name}', got {value!r}")
             # A scope is a resource's id, not a part of a path.
-            values[name] = value.strip("/") if name == "scope" else quote(value, safe="")
+            values[name] = value.strip("/") if name in SCOPES else quote(value, safe="")
         return path.format_map(values)
 
     def _group_location(self, group: str) -> str | None:
@@ -260,7 +270,8 @@ class Lifecycle:
 def _parse_id(path: str, id: str) -> Properties:
     """The inputs that make up an id. Segments of the path compare without case."""
     pattern, parts = path.strip("/").split("/"), id.strip("/").split("/")
-    if pattern[0] == "{scope}":  # any number of segments
+    scope = pattern[0][1:-1]
+    if scope in SCOPES:  # any number of segments
         taken = len(parts) - len(pattern) + 1
         parts = ["/".join(parts[:taken]), *parts[taken:]]
     matches = len(parts) == len(pattern) and all(
@@ -270,7 +281,7 @@ def _parse_id(path: str, id: str) -> Properties:
         raise InvalidId(f"'{id}' does not match expected pattern '{path}'")
     found = {wanted[1:-1]: unquote(part) for wanted, part in zip(pattern, parts, strict=True) if wanted.startswith("{")}
     found.pop("subscriptionId", None)
-    return found | ({"scope": "/" + found["scope"]} if "scope" in found else {})
+    return found | ({scope: "/" + found[scope]} if scope in found else {})
 
 
 def _query_value(value: Any) -> Any:

@@ -9,11 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from localazure.pulumi_plugin.table import FUNCTIONS, NESTED_WIRE, RESOURCES, Function, ResourceType
+from localazure.pulumi_plugin.table import (
+    FUNCTIONS,
+    NESTED_BAG,
+    NESTED_ROOT,
+    NESTED_WIRE,
+    RESOURCES,
+    Function,
+    ResourceType,
+)
 
 Kind = Literal["string", "integer", "number", "boolean", "any", "const", "set", "array", "map", "object", "union"]
 
 _CONTAINER = "properties"
+SCOPES = frozenset({"scope", "resourceUri"})
+"""Path parameters that hold a whole id."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,14 @@ class ResourceShape:
     body: ObjectType
     outputs: ObjectType
 
+    @property
+    def maintained(self) -> tuple[str, ...]:
+        """Where ARM's body holds the row's `maintain`."""
+        if not self.row.maintain:
+            return ()
+        container, name = self.body.place(self.row.maintain[0])
+        return (*filter(None, (container, name)), *self.row.maintain[1:])
+
 
 @dataclass(frozen=True)
 class FunctionShape:
@@ -100,8 +118,13 @@ class Catalogue:
 
     def _type(self, name: str) -> ObjectType:
         content = self._content["types"][name]
-        wire = NESTED_WIRE.get(name.removesuffix("Args").removesuffix("Response"), {})
-        return ObjectType(_shapes(content["properties"]), frozenset(content.get("required", ())), wire)
+        plain = name.removesuffix("Args").removesuffix("Response")
+        return ObjectType(
+            _shapes(content["properties"]),
+            frozenset(content.get("required", ())),
+            NESTED_WIRE.get(plain, {}),
+            NESTED_ROOT if plain in NESTED_BAG else None,
+        )
 
     def _resource(self, token: str) -> ResourceShape | None:
         row = RESOURCES.get(token)

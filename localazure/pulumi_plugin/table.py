@@ -34,8 +34,11 @@ class ResourceType:
         replace: paths of body inputs whose change replaces the resource. One level inside an object at most; never
             inside a union of types, as azure-native's schema has it.
         located: whether ARM refuses a body without `location`.
-        maintain: path of a property that Azure empties when a PUT leaves it out though other resources write it too.
+        maintain: path, as in inputs, of a property that Azure empties when a PUT leaves it out though other resources
+            write it too.
         naming: how a missing name is made.
+        default: the body that a deletion PUTs, for what comes and goes with its parent: it has no DELETE, and is there
+            before it is created.
     """
 
     token: str
@@ -49,11 +52,12 @@ class ResourceType:
     located: bool = False
     maintain: tuple[str, ...] = ()
     naming: Literal["random", "uuid"] = "random"
+    default: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """One invoke: a POST to an action below a resource's path.
+    """One invoke: a POST to an action below a resource's path. A function `getX` of a resource type X needs no row.
 
     Attributes:
         token: Pulumi's function token.
@@ -68,6 +72,17 @@ class Function:
 
 def _ml(name: str, path: str, **columns: object) -> ResourceType:
     return ResourceType(token=f"azure-native:machinelearningservices:{name}", path=_WORKSPACE + path, **columns)  # type: ignore[arg-type]
+
+
+_NETWORK = _GROUP + "/providers/Microsoft.Network"
+_PLACED = frozenset({"location", "tags", "id", "etag"})
+_EXTENDED = _PLACED | {"extendedLocation"}
+
+
+def _net(token: str, path: str, **columns: object) -> ResourceType:
+    """A type of `Microsoft.Network`, whose writes and deletions are all long."""
+    long: Mapping[str, object] = {"long_put": True, "long_delete": True, **columns}
+    return ResourceType(token=f"azure-native:{token}", path=_NETWORK + path, **long)  # type: ignore[arg-type]
 
 
 _ENDPOINT: Mapping[str, object] = {
@@ -206,6 +221,89 @@ RESOURCES: Mapping[str, ResourceType] = {
             path=_GROUP + "/providers/Microsoft.Logic/workflows/{workflowName}",
             root=frozenset({"location", "tags", "identity"}),
         ),
+        _net(
+            "network:VirtualNetwork",
+            "/virtualNetworks/{virtualNetworkName}",
+            root=_EXTENDED,
+            replace=frozenset({"location"}),
+            located=True,
+            maintain=("subnets",),
+        ),
+        _net(
+            "network:Subnet",
+            "/virtualNetworks/{virtualNetworkName}/subnets/{subnetName}",
+            root=frozenset({"id", "type", "etag"}),
+        ),
+        _net(
+            "network:NetworkSecurityGroup",
+            "/networkSecurityGroups/{networkSecurityGroupName}",
+            root=_PLACED,
+            located=True,
+            maintain=("securityRules",),
+        ),
+        _net(
+            "network:SecurityRule",
+            "/networkSecurityGroups/{networkSecurityGroupName}/securityRules/{securityRuleName}",
+            root=frozenset({"id", "type", "etag"}),
+        ),
+        _net(
+            "network:PrivateEndpoint",
+            "/privateEndpoints/{privateEndpointName}",
+            root=_EXTENDED,
+            replace=frozenset({"subnet"}),
+            located=True,
+        ),
+        _net(
+            "network:PrivateDnsZoneGroup",
+            "/privateEndpoints/{privateEndpointName}/privateDnsZoneGroups/{privateDnsZoneGroupName}",
+            root=frozenset({"id", "etag"}),
+        ),
+        _net(
+            "privatedns:PrivateZone",
+            "/privateDnsZones/{privateZoneName}",
+            root=frozenset({"location", "tags", "etag"}),
+            located=True,
+        ),
+        _net(
+            "privatedns:VirtualNetworkLink",
+            "/privateDnsZones/{privateZoneName}/virtualNetworkLinks/{virtualNetworkLinkName}",
+            root=frozenset({"location", "tags", "etag"}),
+            located=True,
+        ),
+        _net(
+            "privatedns:PrivateRecordSet",
+            "/privateDnsZones/{privateZoneName}/{recordType}/{relativeRecordSetName}",
+            root=frozenset({"etag"}),
+            long_put=False,
+            long_delete=False,
+        ),
+        ResourceType(
+            token="azure-native:monitor:DiagnosticSetting",
+            path="/{resourceUri}/providers/Microsoft.Insights/diagnosticSettings/{name}",
+            root=frozenset(),
+        ),
+        ResourceType(
+            token="azure-native:storage:BlobServiceProperties",
+            path=_GROUP + "/providers/Microsoft.Storage/storageAccounts/{accountName}/blobServices/{blobServicesName}",
+            root=frozenset({"sku"}),
+            default={},
+        ),
+        ResourceType(
+            token="azure-native:storage:ManagementPolicy",
+            path=_GROUP + "/providers/Microsoft.Storage/storageAccounts/{accountName}"
+            "/managementPolicies/{managementPolicyName}",
+            root=frozenset(),
+        ),
+        ResourceType(
+            token="azure-native:authorization:ManagementLockByScope",
+            path="/{scope}/providers/Microsoft.Authorization/locks/{lockName}",
+            root=frozenset(),
+        ),
+        ResourceType(
+            token="azure-native:authorization:ManagementLockAtResourceGroupLevel",
+            path=_GROUP + "/providers/Microsoft.Authorization/locks/{lockName}",
+            root=frozenset(),
+        ),
         _ml(
             "Workspace",
             "",
@@ -213,6 +311,7 @@ RESOURCES: Mapping[str, ResourceType] = {
             long_put=True,
             long_delete=True,
         ),
+        _ml("ManagedNetworkSettingsRule", "/outboundRules/{ruleName}", long_put=True, long_delete=True),
         _ml("Compute", "/computes/{computeName}", root=_TRACKED, long_put=True, long_delete=True),
         _ml("Datastore", "/datastores/{name}", query=("skipValidation",)),
         _ml("EnvironmentContainer", "/environments/{name}"),
@@ -276,6 +375,29 @@ FUNCTIONS: Mapping[str, Function] = {
         ),
     )
 }
+
+NESTED_BAG = frozenset(
+    f"network:{name}"
+    for name in [
+        "Delegation",
+        "NetworkInterface",
+        "NetworkSecurityGroup",
+        "PrivateDnsZoneConfig",
+        "PrivateEndpoint",
+        "PrivateEndpointIPConfiguration",
+        "PrivateLinkServiceConnection",
+        "Route",
+        "RouteTable",
+        "SecurityRule",
+        "ServiceEndpointPolicy",
+        "Subnet",
+        "VirtualNetworkPeering",
+    ]
+)
+"""Types inside others that are resources themselves: what is not in `NESTED_ROOT` is in their `properties` on the wire;
+named without `Args` or `Response`."""
+
+NESTED_ROOT = frozenset({"id", "name", "type", "etag", "location", "tags", "kind", "sku", "zones", "extendedLocation"})
 
 NESTED_WIRE: Mapping[str, Mapping[str, str]] = {
     "storage:Encryption": {"keyVaultProperties": "keyvaultproperties", "encryptionIdentity": "identity"},

@@ -9,8 +9,9 @@ from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import ArmError, invalid, not_emulated
 from localazure.arm.store import Resource, now
-from localazure.providers import insights, keyvault, registries, storage
+from localazure.providers import insights, keyvault, private_links, registries, storage
 from localazure.providers.cloud import Cloud, stable_id
+from localazure.providers.ml import managed_network
 from localazure.providers.ml.names import SUCCEEDED
 
 KINDS = ("Default", "Hub", "Project", "FeatureStore")
@@ -23,10 +24,8 @@ DEPENDENCIES = {
 }
 _REQUIRED = ("storageAccount", "keyVault")
 _FIXED = ("storageAccount", "keyVault", "hbiWorkspace")
-_ISOLATION = ("Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound")
 _WHERE = "properties"
 _OBJECTS = ("serverlessComputeSettings", "featureStoreSettings", "serviceManagedResourcesSettings")
-_RULE_TYPES = ("FQDN", "PrivateEndpoint", "ServiceTag")
 
 
 def workspace_kind(body: dict[str, Any], existing: Resource | None) -> str:
@@ -110,7 +109,8 @@ def properties(
     """The properties of a workspace; `before` are those that it has, empty for a new one. Raises ArmError (400)."""
     host = f"{location.replace(' ', '').lower()}.api.azureml.ms"
     account = cloud.store.get(_text(sent, "storageAccount") or "/")
-    return {
+    connections = private_links.connections(cloud, resource_id)
+    found: dict[str, Any] = {
         "friendlyName": _text(sent, "friendlyName") or ids.name(resource_id),
         "description": read.text(sent, "description", _WHERE) or "",
         **{name: _text(sent, name) for name in DEPENDENCIES},
@@ -128,7 +128,6 @@ def properties(
         "ipAllowlist": read.sequence(sent, "ipAllowlist", _WHERE),
         "networkAcls": read.mapping(sent, "networkAcls", _WHERE)
         or {"defaultAction": "Allow", "bypass": "AzureServices", "ipRules": [], "resourceAccessRules": []},
-        "managedNetwork": _network(read.mapping(sent, "managedNetwork", _WHERE), resource_id),
         "encryption": _encryption(read.mapping(sent, "encryption", _WHERE)),
         **{name: _object(sent, name) for name in _OBJECTS},
         "workspaceId": before.get("workspaceId") or str(uuid.uuid4()),
@@ -140,42 +139,19 @@ def properties(
         "sdkTelemetryAppInsightsKey": stable_id("sdkTelemetry", location),
         "softDeleteEnabled": True,
         "storageHnsEnabled": bool(account is not None and account.properties.get("isHnsEnabled")),
-        "privateLinkCount": 0,
-        "privateEndpointConnections": [],
+        "privateLinkCount": len(connections),
+        "privateEndpointConnections": connections,
         "provisioningState": SUCCEEDED,
     }
+    wanted = read.mapping(sent, "managedNetwork", _WHERE)
+    held = before.get("managedNetwork") or {}
+    return {**found, "managedNetwork": managed_network.network(cloud, wanted, found, held, resource_id)}
 
 
 def _auth_mode(sent: dict[str, Any]) -> str:
     if not _text(sent, "systemDatastoresAuthMode"):
         return AUTH_MODES[0]
     return read.choice(sent, "systemDatastoresAuthMode", AUTH_MODES, None, _WHERE) or AUTH_MODES[0]
-
-
-def _network(sent: dict[str, Any], resource_id: str) -> dict[str, Any]:
-    where = "properties.managedNetwork"
-    mode = read.choice(sent, "isolationMode", _ISOLATION, "Disabled", where) or "Disabled"
-    network: dict[str, Any] = {
-        "isolationMode": mode,
-        "changeableIsolationModes": list(_ISOLATION[1:]),
-        "enableNetworkMonitor": False,
-        "enableFirewallLog": False,
-    }
-    if mode == "Disabled":
-        return network
-    rules = read.mapping(sent, "outboundRules", where)
-    for name in rules:
-        rule = read.mapping(rules, name, f"{where}.outboundRules", required=True)
-        if read.choice(rule, "type", _RULE_TYPES, None, f"{where}.outboundRules.{name}") is None:
-            raise invalid(f"'{where}.outboundRules.{name}.type' is required.", "ValidationError")
-    network |= {
-        "networkId": stable_id("network", resource_id),
-        "outboundRules": rules,
-        "firewallSku": read.choice(sent, "firewallSku", ("Standard", "Basic"), "Standard", where),
-        # Azure makes the network with the first compute; here nothing ever does.
-        "status": {"status": "Inactive", "sparkReady": False},
-    }
-    return network
 
 
 def _encryption(sent: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,0 +1,125 @@
+"""What private endpoints can lead to, and the connections that a resource has from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localazure.arm.store import Resource
+from localazure.providers.cloud import Cloud
+from localazure.providers.common import Json
+
+STORAGE = "Microsoft.Storage/storageAccounts"
+VAULT = "Microsoft.KeyVault/vaults"
+REGISTRY = "Microsoft.ContainerRegistry/registries"
+WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One name that a private endpoint gives an address.
+
+    Attributes:
+        name: the member's name in its group.
+        host: the public host name.
+        record: the name of its record in the private zone, and that zone's name.
+    """
+
+    name: str
+    host: str
+    record: tuple[str, str]
+
+
+def groups(target: Resource) -> dict[str, tuple[Member, ...]]:
+    """The groups (sub-resources) of a resource that private endpoints can lead to; empty for any other type.
+
+    Source: learn.microsoft.com/azure/private-link/private-endpoint-dns.
+    """
+    folded = {kind.lower(): found for kind, found in _GROUPS.items()}
+    return folded.get(target.type.lower(), lambda _target: {})(target)
+
+
+def connections(cloud: Cloud, target_id: str) -> list[Json]:
+    """The connections of a resource, as its own `privateEndpointConnections` shows them."""
+    return [each.document for each in _rows(cloud, target_id)]
+
+
+def has_approved(cloud: Cloud, target_id: str, group: str = "") -> bool:
+    """Whether a private endpoint leads to a resource, by the group where one is named."""
+    return any(
+        each.properties["privateLinkServiceConnectionState"]["status"] == "Approved"
+        and (not group or group in each.properties["groupIds"])
+        for each in _rows(cloud, target_id)
+    )
+
+
+def show_connections(cloud: Cloud, target_id: str) -> None:
+    """Has a resource show the connections that it has now."""
+    target = cloud.store.get(target_id)
+    if target is None:
+        return
+    changes: dict[str, Any] = {"privateEndpointConnections": connections(cloud, target.id)}
+    if "privateLinkCount" in target.properties:
+        changes["privateLinkCount"] = len(changes["privateEndpointConnections"])
+    cloud.store.put(target.with_properties(**changes))
+
+
+def connection_type(target: Resource) -> str:
+    """The ARM type of a resource's connections."""
+    return f"{target.document['type']}/privateEndpointConnections"
+
+
+def _rows(cloud: Cloud, target_id: str) -> list[Resource]:
+    return [each for each in cloud.store.below(target_id) if each.type.endswith("/privateendpointconnections")]
+
+
+def _storage(account: Resource) -> dict[str, tuple[Member, ...]]:
+    services = ("blob", "file", "queue", "table", "web", "dfs")
+    return {
+        service: (
+            Member(
+                service,
+                f"{account.name}.{service}.core.windows.net",
+                (account.name, f"privatelink.{service}.core.windows.net"),
+            ),
+        )
+        for service in services
+    }
+
+
+def _vault(vault: Resource) -> dict[str, tuple[Member, ...]]:
+    host = f"{vault.name.lower()}.vault.azure.net"
+    return {"vault": (Member("default", host, (vault.name.lower(), "privatelink.vaultcore.azure.net")),)}
+
+
+def _registry(registry: Resource) -> dict[str, tuple[Member, ...]]:
+    name, region, zone = registry.name.lower(), registry.document["location"], "privatelink.azurecr.io"
+    data = f"{name}.{region}.data"
+    return {
+        "registry": (
+            Member(f"registry_data_{region}", f"{data}.azurecr.io", (data, zone)),
+            Member("registry", f"{name}.azurecr.io", (name, zone)),
+        )
+    }
+
+
+def _workspace(workspace: Resource) -> dict[str, tuple[Member, ...]]:
+    guid, region = workspace.properties["workspaceId"], workspace.document["location"]
+    api, notebooks = "privatelink.api.azureml.ms", "privatelink.notebooks.azure.net"
+    book = f"ml-{workspace.name.lower()[:29]}-{region}-{guid}"
+    return {
+        "amlworkspace": (
+            Member("default", f"{guid}.workspace.{region}.api.azureml.ms", (f"{guid}.workspace.{region}", api)),
+            Member(
+                "default", f"{guid}.workspace.{region}.cert.api.azureml.ms", (f"{guid}.workspace.{region}.cert", api)
+            ),
+            Member("notebook", f"{book}.{region}.notebooks.azure.net", (f"{book}.{region}", notebooks)),
+            Member("inference", f"*.{guid}.inference.{region}.api.azureml.ms", (f"*.{guid}.inference.{region}", api)),
+        )
+    }
+
+
+_GROUPS: Mapping[str, Any] = {STORAGE: _storage, VAULT: _vault, REGISTRY: _registry, WORKSPACE: _workspace}
+TARGETS: Mapping[str, str] = {STORAGE: "account", VAULT: "vault", REGISTRY: "registry", WORKSPACE: "workspace"}
+"""The types that private endpoints can lead to, and what a path calls one of each."""
