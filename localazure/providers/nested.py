@@ -44,8 +44,9 @@ class Nested:
         """Makes the document of a child and keeps it."""
         existing = self.cloud.store.get(resource_id)
         properties = self.compose(read.mapping(body, "properties"), existing, resource_id)
-        document = {"id": resource_id, "name": ids.name(resource_id), "type": self.type, "etag": etag()}
-        document["properties"] = {**properties, "provisioningState": "Succeeded"}
+        properties = {**properties, "provisioningState": "Succeeded"}
+        known = {"id": resource_id, "name": ids.name(resource_id), "type": self.type}
+        document: Json = {**known, "etag": etag(existing, properties), "properties": properties}
         self.cloud.store.put(Resource(resource_id, self.type, document))
         return document
 
@@ -68,8 +69,10 @@ class Nested:
             self.cloud.store.put(found.with_properties(**{self.name: self.shown(found.id)}))
 
 
-def etag() -> str:
-    """An etag as `Microsoft.Network` writes them."""
+def etag(existing: Resource | None, properties: Json) -> str:
+    """An etag as `Microsoft.Network` writes them: another one where something changed."""
+    if existing is not None and existing.properties == properties:
+        return str(existing.document["etag"])
     return f'W/"{uuid.uuid4()}"'
 
 

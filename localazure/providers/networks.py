@@ -116,7 +116,7 @@ class Networks:
             "virtualNetworkPeerings": [],
             "provisioningState": "Succeeded",
         }
-        document = envelope(resource_id, NETWORK_TYPE, body, etag=etag(), properties=properties)
+        document = envelope(resource_id, NETWORK_TYPE, body, properties=properties)
         # The subnets look at their network's address space.
         self._cloud.store.put(Resource(resource_id, NETWORK_TYPE, document))
         # A PUT that does not speak of subnets keeps them (Azure does since 2024); one that says [] removes them.
@@ -124,7 +124,8 @@ class Networks:
             self._inner.replace(resource_id, read.sequence(sent, "subnets", "properties"))
         for subnet in self._inner.of(resource_id):
             self._check_place(subnet.id, _subnet_prefixes(subnet.properties), resource_id)
-        return Composed({**document, "properties": {**properties, "subnets": self._inner.shown(resource_id)}}, {})
+        properties["subnets"] = self._inner.shown(resource_id)
+        return Composed({**document, "etag": etag(existing, properties)}, {})
 
     # Subnets -------------------------------------------------------------------------------------------------
 

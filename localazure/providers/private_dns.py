@@ -80,7 +80,9 @@ class PrivateDns:
             "internalId": before.get("internalId") or uuid.uuid4().hex,
             "provisioningState": "Succeeded",
         }
-        return Composed(envelope(resource_id, ZONE_TYPE, body, etag=str(uuid.uuid4()), properties=properties), {})
+        same = existing is not None and existing.properties == properties
+        etag = existing.document["etag"] if existing and same else str(uuid.uuid4())
+        return Composed(envelope(resource_id, ZONE_TYPE, body, etag=etag, properties=properties), {})
 
     def _refuse_linked(self, zone: Resource) -> None:
         if self._cloud.store.below(zone.id, LINK_TYPE):
@@ -110,7 +112,8 @@ class PrivateDns:
         }
         if policy := read.choice(sent, "resolutionPolicy", ("Default", "NxDomainRedirect"), None, "properties"):
             properties["resolutionPolicy"] = policy
-        etag = f'"{uuid.uuid4()}"'
+        same = existing is not None and existing.properties == properties
+        etag = existing.document["etag"] if existing and same else f'"{uuid.uuid4()}"'
         return Composed(envelope(resource_id, LINK_TYPE, body, etag=etag, properties=properties), {})
 
     def _refuse_twin(self, resource_id: str, network: Resource) -> None:
@@ -204,8 +207,8 @@ def write_record(cloud: Cloud, zone: Resource, name: str, addresses: list[str], 
         "aRecords": [{"ipv4Address": each} for each in addresses],
         "isAutoRegistered": False,
     }
-    document = {"id": resource_id, "name": ids.name(resource_id), "type": RECORD_TYPE, "etag": str(uuid.uuid4())}
-    document["properties"] = properties
+    known = {"id": resource_id, "name": ids.name(resource_id), "type": RECORD_TYPE, "etag": str(uuid.uuid4())}
+    document: Json = {**known, "properties": properties}
     cloud.store.put(Resource(resource_id, RECORD_TYPE, document))
     count_in(cloud, zone.id)
     return document

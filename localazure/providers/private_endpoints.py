@@ -105,7 +105,7 @@ class PrivateEndpoints:
         self._refuse_turn(existing, target)
         shown = _shown(connection, resource_id, name, _state_of(existing, name))
         properties = self._properties(sent, hidden, name, shown, resource_id)
-        document = envelope(resource_id, ENDPOINT_TYPE, body, etag=etag(), properties=properties)
+        document = envelope(resource_id, ENDPOINT_TYPE, body, etag=etag(existing, properties), properties=properties)
         return Composed(document, hidden)
 
     def _has_group(self, endpoint_id: str) -> bool:
@@ -245,8 +245,8 @@ class PrivateEndpoints:
             self._withdraw_records(existing)
         configs = [_published(name, zone, endpoint, self._members(endpoint)) for name, zone in zones]
         properties = {"privateDnsZoneConfigs": configs, "provisioningState": "Succeeded"}
-        document = {"id": resource_id, "name": ids.name(resource_id), "type": ZONE_GROUP_TYPE, "etag": etag()}
-        return Composed({**document, "properties": properties}, {})
+        known = {"id": resource_id, "name": ids.name(resource_id), "type": ZONE_GROUP_TYPE}
+        return Composed({**known, "etag": etag(existing, properties), "properties": properties}, {})
 
     def _zone_config(self, value: Any, at: int, resource_id: str) -> tuple[str, Resource]:
         where = f"properties.privateDnsZoneConfigs[{at}]"
@@ -414,7 +414,6 @@ def _shown(connection: Json, resource_id: str, name: str, state: Json) -> Json:
         "name": label,
         "id": f"{resource_id}/{name}/{label}",
         "type": f"{ENDPOINT_TYPE}/{name}",
-        "etag": etag(),
         "properties": properties,
     }
 

@@ -89,8 +89,9 @@ class SecurityGroups:
             self._inner.replace(resource_id, read.sequence(sent, "securityRules", "properties"))
         if using := self._subnets_of(resource_id):
             properties["subnets"] = [{"id": each} for each in using]
-        document = envelope(resource_id, GROUP_TYPE, body, etag=etag(), properties=properties)
-        return Composed({**document, "properties": {**properties, "securityRules": self._inner.shown(resource_id)}}, {})
+        properties["securityRules"] = self._inner.shown(resource_id)
+        made = etag(existing, properties)
+        return Composed(envelope(resource_id, GROUP_TYPE, body, etag=made, properties=properties), {})
 
     def _compose_rule(self, sent: Json, _existing: Resource | None, resource_id: str) -> Json:
         check_network_name(ids.name(resource_id), "security rule", 80)

@@ -113,7 +113,7 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
         properties: the workspace's other properties: what it stands on has rules of its own.
         before: the network that the workspace has; empty for a new one.
     """
-    mode = read.choice(sent, "isolationMode", ISOLATION, before.get("isolationMode") or DISABLED, _WHERE) or DISABLED
+    mode = read.choice(sent, "isolationMode", ISOLATION, DISABLED, _WHERE) or DISABLED
     found: Json = {
         "isolationMode": mode,
         "changeableIsolationModes": [INTERNET, APPROVED],

@@ -1,0 +1,114 @@
+"""Managed networks of workspaces over ARM: isolation modes, outbound rules, provisioning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.localazure.providers.conftest import Cloud
+from tests.localazure.providers.networking import storage
+
+FQDN = {"type": "FQDN", "destination": "pypi.org"}
+TAG = {"type": "ServiceTag", "destination": {"serviceTag": "DataFactory", "protocol": "TCP", "portRanges": "80, 443"}}
+
+
+def isolate(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
+    """Gives the workspace a managed network; its `managedNetwork` then."""
+    found = cloud.get(cloud.workspace)
+    properties = {**found["properties"], "managedNetwork": {"isolationMode": mode, **network}}
+    return cloud.put(cloud.workspace, {**found, "properties": properties})["properties"]["managedNetwork"]
+
+
+def rule(cloud: Cloud, name: str = "pypi") -> str:
+    return f"{cloud.workspace}/outboundRules/{name}"
+
+
+def private(cloud: Cloud, group: str = "blob") -> dict[str, Any]:
+    destination = {"serviceResourceId": storage(cloud), "subresourceTarget": group}
+    return {"type": "PrivateEndpoint", "destination": destination}
+
+
+def rules(cloud: Cloud) -> dict[str, Any]:
+    return cloud.get(cloud.workspace)["properties"]["managedNetwork"]["outboundRules"]
+
+
+def test_a_network_that_lets_out_only_what_is_approved_has_azures_own_rules(cloud: Cloud) -> None:
+    found = isolate(cloud, "AllowOnlyApprovedOutbound")
+    assert found["status"] == {"status": "Inactive", "sparkReady": False}
+    kinds = {each["type"] for each in found["outboundRules"].values()}
+    assert kinds == {"PrivateEndpoint", "ServiceTag"}
+    assert all(each["category"] != "UserDefined" for each in found["outboundRules"].values())
+    listed = cloud.get(f"{cloud.workspace}/outboundRules")["value"]
+    assert {each["name"]: each["properties"] for each in listed} == found["outboundRules"]
+
+
+def test_a_rule_is_made_shown_by_its_workspace_and_deleted(cloud: Cloud) -> None:
+    isolate(cloud, "AllowOnlyApprovedOutbound")
+    made = cloud.put(rule(cloud), {"properties": FQDN})
+    assert made["properties"] == {**FQDN, "category": "UserDefined", "status": "Inactive"}
+    assert rules(cloud)["pypi"] == made["properties"]
+    answer = cloud.send("DELETE", rule(cloud))
+    assert answer.status_code == 202
+    cloud.wait(answer)
+    assert "pypi" not in rules(cloud)
+    assert cloud.send("DELETE", rule(cloud)).status_code == 204
+    assert cloud.refusal(cloud.send("GET", rule(cloud)), 404)
+
+
+def test_a_put_of_the_workspace_keeps_the_rules_and_the_network(cloud: Cloud) -> None:
+    isolate(cloud, "AllowOnlyApprovedOutbound", outboundRules={"data": TAG}, firewallSku="Basic")
+    cloud.put(rule(cloud), {"properties": FQDN})
+    again = isolate(cloud, "AllowOnlyApprovedOutbound")
+    assert {"pypi", "data"} <= again["outboundRules"].keys()
+    assert again["firewallSku"] == "Basic"
+
+
+def test_the_network_is_active_once_it_is_provisioned(cloud: Cloud) -> None:
+    isolate(cloud, "AllowInternetOutbound")
+    cloud.put(rule(cloud, "blobs"), {"properties": private(cloud)})
+    answer = cloud.send("POST", f"{cloud.workspace}/provisionManagedNetwork", {"includeSpark": True})
+    assert answer.status_code == 202
+    cloud.wait(answer)
+    found = cloud.get(cloud.workspace)["properties"]["managedNetwork"]
+    assert found["status"] == {"status": "Active", "sparkReady": True}
+    assert {each["status"] for each in found["outboundRules"].values()} == {"Active"}
+
+
+def test_a_workspace_without_a_managed_network_has_no_rules(cloud: Cloud) -> None:
+    assert cloud.get(f"{cloud.workspace}/outboundRules")["value"] == []
+    assert "no managed network" in cloud.refusal(cloud.send("PUT", rule(cloud), {"properties": FQDN}), 400)
+    assert "no managed network" in cloud.refusal(
+        cloud.send("POST", f"{cloud.workspace}/provisionManagedNetwork", {}), 400
+    )
+
+
+def test_azures_own_rules_are_not_deleted(cloud: Cloud) -> None:
+    own = next(iter(isolate(cloud, "AllowOnlyApprovedOutbound")["outboundRules"]))
+    assert "system's own" in cloud.refusal(cloud.send("DELETE", rule(cloud, own)), 400)
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"type": "FQDN", "destination": "https://pypi.org"}, "host name"),
+        ({"type": "FQDN"}, "destination"),
+        ({"destination": "pypi.org"}, "type"),
+        ({"type": "Everything"}, "Everything"),
+        ({"type": "ServiceTag", "destination": {"serviceTag": "Sql", "protocol": "TCP"}}, "portRanges"),
+        ({"type": "ServiceTag", "destination": {**TAG["destination"], "protocol": "HTTP"}}, "HTTP"),
+        ({"type": "PrivateEndpoint", "destination": {"serviceResourceId": "/none", "subresourceTarget": "a"}}, "/none"),
+    ],
+)
+def test_a_rule_that_says_something_wrong_is_not_made(cloud: Cloud, sent: Any, said: str) -> None:
+    isolate(cloud, "AllowOnlyApprovedOutbound")
+    assert said in cloud.refusal(cloud.send("PUT", rule(cloud), {"properties": sent}), 400)
+    wrong = cloud.send("PUT", rule(cloud), {"properties": private(cloud, "vault")})
+    assert "blob, file" in cloud.refusal(wrong, 400)
+    assert cloud.refusal(cloud.send("GET", rule(cloud)), 404)
+
+
+def test_host_names_and_service_tags_need_a_network_that_lets_out_only_what_is_approved(cloud: Cloud) -> None:
+    isolate(cloud, "AllowInternetOutbound")
+    for sent in (FQDN, TAG):
+        assert "AllowOnlyApprovedOutbound" in cloud.refusal(cloud.send("PUT", rule(cloud), {"properties": sent}), 400)
