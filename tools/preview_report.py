@@ -54,16 +54,21 @@ def write(report: Report, output: Path | None) -> None:
         output.write_text(report.text, encoding="utf-8")
 
 
-def report(stack: str, environment: Environment, *, diff: bool = True) -> Report:
-    """Previews the stack with the program in this clone, where `environment` leads."""
-    options = up.preview_options(stack, environment)
-    done = _pulumi(["preview", "--json", "--show-sames", *options], environment)
-    preview = _read(stack, done)
+def report(stack: str, environment: Environment, *, diff: bool = True, options: Sequence[str] = ()) -> Report:
+    """Previews the stack with the program in this clone, where `environment` leads; `options` are the CLI's."""
+    preview = preview_of(stack, environment, options)
     text = summary(preview)
     if diff and not preview.errors and any(each.action != "same" for each in preview.resources.values()):
         plain = ["--diff", "--color", "never", "--non-interactive", "--suppress-progress"]
-        text += _folded(_pulumi(["preview", *plain, *options], environment).stdout)
+        own = [*options, *up.preview_options(stack, environment)]
+        text += _folded(_pulumi(["preview", *plain, *own], environment).stdout)
     return Report(text, ok=not preview.errors)
+
+
+def preview_of(stack: str, environment: Environment, options: Sequence[str] = ()) -> Preview:
+    """The preview of a stack; one that failed has errors."""
+    own = [*options, *up.preview_options(stack, environment)]
+    return _read(stack, _pulumi(["preview", "--json", "--show-sames", *own], environment))
 
 
 def _read(stack: str, done: subprocess.CompletedProcess[str]) -> Preview:

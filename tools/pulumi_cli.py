@@ -121,8 +121,8 @@ def build(cache: Path, tools: Path, uv: Path, folder: Path) -> None:
     go = find_go(scratch, tools, uv)
     env = go_environment(scratch)
     packages = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", f"{SDK}/python/cmd/pulumi-language-python"
-    compile_go(go, env, tools / "pulumi", packages[0], VERSION, folder)
-    compile_go(go, env, tools / "language-python", packages[1], HOST_VERSION, folder)
+    compile_go(go, env, tools / "pulumi", packages[0], folder, _says(VERSION))
+    compile_go(go, env, tools / "language-python", packages[1], folder, _says(HOST_VERSION))
     copy_scripts(go, env, tools / "language-python", folder)
     shutil.rmtree(scratch)
 
@@ -161,9 +161,14 @@ def go_environment(scratch: Path) -> dict[str, str]:
     }
 
 
-def compile_go(go: Path, env: dict[str, str], module: Path, package: str, version: str, folder: Path) -> None:
-    flags = f"-s -w -X {SDK}/go/common/version.Version=v{version}"
-    run([go, "build", "-v", "-ldflags", flags, "-o", f"{folder}{os.sep}", package], cwd=module, env=env)
+def _says(version: str) -> str:
+    """The linker flag by which a program of Pulumi's knows its version."""
+    return f"-X {SDK}/go/common/version.Version=v{version}"
+
+
+def compile_go(go: Path, env: dict[str, str], module: Path, package: str, folder: Path, flags: str = "") -> None:
+    """Build a program that a go.mod file of ours pins, into a folder."""
+    run([go, "build", "-v", "-ldflags", f"-s -w {flags}", "-o", f"{folder}{os.sep}", package], cwd=module, env=env)
 
 
 def copy_scripts(go: Path, env: dict[str, str], module: Path, folder: Path) -> None:

@@ -150,7 +150,7 @@ def tools_environment(environ: Environment) -> dict[str, str]:
     return {"PULUMI_PARALLEL": PARALLEL, **environ, **own}
 
 
-def local_azure(environment: Environment) -> Environment:
+def local_azure(environment: Environment, home: Path = HOME) -> Environment:
     """Start Local Azure, unless it runs, and take over the variables that lead to it.
 
     In this process, not by a command: starting Python twice more takes a second of every `make up`.
@@ -159,12 +159,12 @@ def local_azure(environment: Environment) -> Environment:
     from localazure.environment import led
 
     os.environ.update(environment)
-    code = cli.main(["start", "--home", str(HOME)])
+    code = cli.main(["start", "--home", str(home)])
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
         raise UpError("Local Azure did not start; what it said is above.")
-    return led(Home.at(HOME), environment)
+    return led(Home.at(home), environment)
 
 
 def reaches_local_azure(environment: Environment) -> bool:
@@ -215,8 +215,8 @@ def pulumi(arguments: Sequence[str], environment: Environment) -> int:
     return INTERRUPTED if interruptions and code else code
 
 
-def answer(argv: Sequence[str], environment: Environment, *, input: str | None = None) -> str:
-    done = subprocess.run(argv, cwd=ROOT, env=dict(environment), input=input, capture_output=True, text=True)
+def answer(argv: Sequence[str], environment: Environment, *, input: str | None = None, folder: Path = ROOT) -> str:
+    done = subprocess.run(argv, cwd=folder, env=dict(environment), input=input, capture_output=True, text=True)
     if done.returncode:
         raise UpError(f"`{shlex.join(argv)}` failed:\n{(done.stderr or done.stdout).strip()}")
     return done.stdout
