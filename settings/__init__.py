@@ -34,11 +34,13 @@ from settings.models import (
     Settings,
 )
 from settings.platform import NetworkSettings, SecuritySettings, WorkspaceSettings
+from settings.quota import need_lines
 from settings.rules import CLUSTER_NAME, Rules, traffic_findings
 from settings.scale import AutoscaleSettings
 from settings.schedules import ScheduleSettings
 from settings.serving import CollectionSettings, DataCollectorSettings, RequestLoggingSettings, SmokeTestSettings
 from settings.shapes import prune, shape_finding
+from settings.sizes import size_warnings
 
 __all__ = [
     "CLUSTER_NAME",
@@ -101,7 +103,12 @@ def load() -> Settings:
         raw.pop("nameSuffix", None)
         if subscription:
             raw["nameSuffix"] = name_suffix(subscription, pulumi.get_project(), pulumi.get_stack())
-    return parse(raw, derived_suffix=derived)
+    stack = parse(raw, derived_suffix=derived)
+    for line in size_warnings(stack):
+        pulumi.log.warn(line)
+    for line in need_lines(stack):
+        pulumi.log.info(line)
+    return stack
 
 
 def parse(raw: Mapping[str, Any], root: Path | None = None, *, derived_suffix: bool = False) -> Settings:

@@ -321,6 +321,10 @@ class Settings(SettingsModel):
     batch_endpoints: dict[str, BatchEndpointSettings] = Field(
         default_factory=dict, description="Batch endpoints with their deployments and schedules, by name."
     )
+    allow_unknown_sizes: bool = Field(
+        default=False,
+        description="Whether sizes of machines are taken without a warning that the program's list lacks.",
+    )
     name_suffix: str = Field(
         default="",
         description="Added to the names of endpoints and clusters, which are unique in a region; auto derives it.",

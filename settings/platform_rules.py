@@ -13,6 +13,7 @@ from settings.arm_ids import id_findings
 from settings.base import SettingsModel
 from settings.models import ComputeClusterSettings, Settings
 from settings.shapes import key_path
+from settings.sizes import size_findings
 
 WORKSPACE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}")
 WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
@@ -48,6 +49,8 @@ def compute_cluster_findings(path: str, cluster: ComputeClusterSettings) -> Find
         yield from _alone(path, cluster, "existing")
     elif cluster.vm_size is None:
         yield f"{path}.vmSize: is missing; add it, or name a cluster that is there by existing."
+    else:
+        yield from size_findings(f"{path}.vmSize", cluster.vm_size)
     if cluster.min_instances > cluster.max_instances:
         yield (
             f"{path}.minInstances: {cluster.min_instances} is more than maxInstances "

@@ -11,6 +11,7 @@ from settings.kubernetes import BUILT_IN, KubernetesClusterSettings
 from settings.models import OnlineDeploymentSettings, OnlineEndpointSettings
 from settings.scale_rules import kubernetes_findings, managed_findings
 from settings.shapes import key_path
+from settings.sizes import size_findings
 
 CLUSTER_ID = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"
@@ -54,11 +55,8 @@ def managed_target_findings(path: str, endpoint: OnlineEndpointSettings) -> Find
         size, timeout = deployment.instance_type, deployment.request_settings.request_timeout_ms
         if size is None:
             yield f"{own}.instanceType: is missing; add it."
-        elif not VM_SIZE.fullmatch(size):
-            yield (
-                f'{own}.instanceType: "{size}" is no size of a virtual machine; write one as Standard_F4s_v2, or give '
-                "the endpoint a kubernetes cluster."
-            )
+        else:
+            yield from size_findings(f"{own}.instanceType", size, "give the endpoint a kubernetes cluster")
         if deployment.resources is not None:
             yield f"{own}.resources: is for Kubernetes endpoints; remove it, or choose another instanceType."
         if timeout > MANAGED_TIMEOUT_MS:

@@ -178,7 +178,7 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         ((("nameSuffix",), None), "nameSuffix: cannot be derived"),
         ((("nameSuffix",), "A-B"), 'nameSuffix: "A-B"'),
         ((("computeClusters", "aml-cluster", "minInstances"), 9), "minInstances: 9 is more than maxInstances (4)"),
-        ((("computeClusters", "node-1"), {"vmSize": "x"}), None),
+        ((("computeClusters", "node-1"), {"vmSize": "Standard_DS3_v2"}), None),
         (
             ((*ONLINE, "identity"), "system-assigned"),
             "identity: input should be 'system', 'user', or a list of ARM ids of user-assigned identities, "

@@ -67,6 +67,7 @@ def _listed(family: str, *rows: tuple[str, int, float, float] | tuple[str, int, 
     return [Size(f"Standard_{name}", family, cores, memory, disk, *gpus) for name, cores, memory, disk, *gpus in rows]
 
 
+_UP_TO_80 = (8, 16, 32, 48, 64, 80)
 _SMALL, _UP_TO_64, _UP_TO_96 = (2, 4, 8, 16, 32), (2, 4, 8, 16, 32, 48, 64), (2, 4, 8, 16, 32, 48, 64, 96)
 _D2 = ((1, 1, 3.5), (2, 2, 7), (3, 4, 14), (4, 8, 28), (5, 16, 56))
 _D11 = ((11, 2, 14), (12, 4, 28), (13, 8, 56), (14, 16, 112), (15, 20, 140))
@@ -88,20 +89,30 @@ _ALL: Sequence[Size] = [
     *_scaled("standardDSv3Family", "Standard_D{}s_v3", _UP_TO_64, 4, 8),
     *_scaled("standardDSv4Family", "Standard_D{}s_v4", _UP_TO_64, 4, 0),
     *_scaled("standardDDSv4Family", "Standard_D{}ds_v4", _UP_TO_64, 4, 37.5),
+    *_scaled("standardDAv4Family", "Standard_D{}a_v4", _UP_TO_96, 4, 25),
     *_scaled("standardDASv4Family", "Standard_D{}as_v4", _UP_TO_96, 4, 8),
     *_scaled("standardDSv5Family", "Standard_D{}s_v5", _UP_TO_96, 4, 0),
     *_scaled("standardDDSv5Family", "Standard_D{}ds_v5", _UP_TO_96, 4, 37.5),
     *_scaled("standardDASv5Family", "Standard_D{}as_v5", _UP_TO_96, 4, 0),
     *_scaled("standardDADSv5Family", "Standard_D{}ads_v5", _UP_TO_96, 4, 37.5),
     *_scaled("standardEv3Family", "Standard_E{}_v3", (*_SMALL, 48), 8, 25),
-    *_scaled("standardESv3Family", "Standard_E{}s_v3", (*_SMALL, 48), 8, 16),
+    *_scaled("standardESv3Family", "Standard_E{}s_v3", _UP_TO_64, 8, 16),
     *_scaled("standardESv4Family", "Standard_E{}s_v4", (*_SMALL, 48), 8, 0),
     *_scaled("standardEDSv4Family", "Standard_E{}ds_v4", (*_SMALL, 48), 8, 37.5),
     *_scaled("standardEASv4Family", "Standard_E{}as_v4", (*_SMALL, 48), 8, 16),
     *_scaled("standardESv5Family", "Standard_E{}s_v5", (*_SMALL, 48), 8, 0),
     *_scaled("standardEDSv5Family", "Standard_E{}ds_v5", (*_SMALL, 48), 8, 37.5),
     *_scaled("standardFSv2Family", "Standard_F{}s_v2", (*_UP_TO_64, 72), 2, 8),
-    *_scaled("standardLSv2Family", "Standard_L{}s_v2", (8, 16, 32, 48, 64, 80), 8, 10),
+    *_scaled("standardFXMDVSFamily", "Standard_FX{}mds", (4, 12, 24, 36, 48), 21, 42),
+    *_scaled("standardLSv2Family", "Standard_L{}s_v2", _UP_TO_80, 8, 10),
+    *_scaled("standardLSv3Family", "Standard_L{}s_v3", _UP_TO_80, 8, 10),
+    *_scaled("standardLASv3Family", "Standard_L{}as_v3", _UP_TO_80, 8, 10),
+    *_listed(
+        "standardNCSv2Family",
+        ("NC6s_v2", 6, 112, 736, 1),
+        ("NC12s_v2", 12, 224, 1474, 2),
+        ("NC24s_v2", 24, 448, 2948, 4),
+    ),
     *_listed(
         "standardNCSv3Family",
         ("NC6s_v3", 6, 112, 736, 1),
@@ -126,7 +137,9 @@ _ALL: Sequence[Size] = [
     *_listed("standardNDSv2Family", ("ND40rs_v2", 40, 672, 2948, 8)),
     *_listed("StandardNDASv4_A100Family", ("ND96asr_v4", 96, 900, 6000, 8)),
     *_listed("standardNDAMSv4_A100Family", ("ND96amsr_A100_v4", 96, 1900, 6400, 8)),
-    *_listed("standardNDSH100v5Family", ("ND96isr_H100_v5", 96, 1900, 28_000, 8)),
+    *_listed(
+        "standardNDv5H100Family", ("ND96is_H100_v5", 96, 1900, 28_000, 8), ("ND96isr_H100_v5", 96, 1900, 28_000, 8)
+    ),
     *_listed("standardNDISRH200V5Family", ("ND96isr_H200_v5", 96, 1850, 28_000, 8)),
     *_listed(
         "StandardNVADSA10v5Family",
@@ -134,6 +147,7 @@ _ALL: Sequence[Size] = [
         ("NV12ads_A10_v5", 12, 110, 360, 1),
         ("NV18ads_A10_v5", 18, 220, 720, 1),
         ("NV36ads_A10_v5", 36, 440, 720, 1),
+        ("NV36adms_A10_v5", 36, 880, 720, 1),
         ("NV72ads_A10_v5", 72, 880, 1400, 2),
     ),
 ]
