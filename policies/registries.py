@@ -16,13 +16,13 @@ RULES = RuleSet()
 @RULES.rule("registry-admin-user", REGISTRY, sources=("CKV_AZURE_137",))
 def registry_admin_user(registry: Resource) -> bool:
     """The registry has no admin user."""
-    return not registry.get("adminUserEnabled")
+    return registry.says("adminUserEnabled", None, False)
 
 
 @RULES.rule("registry-anonymous-pull", REGISTRY, sources=("CKV_AZURE_138",))
 def registry_anonymous_pull(registry: Resource) -> bool:
     """Nobody pulls images without logging in."""
-    return not registry.get("anonymousPullEnabled")
+    return registry.says("anonymousPullEnabled", None, False)
 
 
 @RULES.rule("registry-public-access", REGISTRY, sources=("CKV_AZURE_139",))

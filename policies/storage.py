@@ -74,7 +74,7 @@ def storage_sas_expiry(account: Resource) -> bool:
 def storage_local_users(account: Resource) -> bool:
     """The storage account has no users of its own, as SFTP takes them."""
     if account.get("isLocalUserEnabled") is None:
-        return not account.get("isSftpEnabled")
+        return account.says("isSftpEnabled", None, False)
     return account.says("isLocalUserEnabled", False)
 
 

@@ -5,7 +5,7 @@ PSRule's ids are those of PSRule.Rules.Azure, Azure Policy's the GUIDs of its bu
 
 from collections.abc import Iterator, Sequence
 
-from policies.resource import Resource
+from policies.resource import UNKNOWN, Resource, get
 from policies.rule import RuleSet
 
 WORKSPACE = "machinelearningservices:Workspace"
@@ -78,7 +78,7 @@ def workspace_approved_outbound(workspace: Resource) -> bool:
 def workspace_outbound_private(workspace: Resource) -> bool:
     """The workspace's managed network reaches at least one resource by a private endpoint (outboundRules)."""
     rules = workspace.get("managedNetwork.outboundRules") or {}
-    return any(isinstance(rule, dict) and rule.get("type") == "PrivateEndpoint" for rule in rules.values())
+    return rules is UNKNOWN or any(get(rule, "type") == "PrivateEndpoint" for rule in rules.values())
 
 
 @RULES.stack_rule(
@@ -138,8 +138,8 @@ def compute_subnet(compute: Resource) -> bool:
 @RULES.rule("compute-scales-to-zero", COMPUTE, sources=("CKV_AZURE_150",))
 def compute_scales_to_zero(compute: Resource) -> bool:
     """A cluster without work has no nodes: minInstances: 0."""
-    least = compute.get("properties.properties.scaleSettings.minNodeCount")
-    return not compute.says("properties.computeType", "AmlCompute") or not least
+    cluster = compute.says("properties.computeType", "AmlCompute")
+    return not cluster or compute.says("properties.properties.scaleSettings.minNodeCount", None, 0)
 
 
 def is_machine(compute: Resource) -> bool:
@@ -148,7 +148,8 @@ def is_machine(compute: Resource) -> bool:
 
 def keeps_logs(setting: Resource) -> bool:
     """Whether a diagnostic setting keeps any log at all."""
-    return any(isinstance(log, dict) and log.get("enabled") for log in setting.get("logs") or [])
+    logs = setting.get("logs") or []
+    return logs is UNKNOWN or any(get(log, "enabled") for log in logs)
 
 
 def without(
