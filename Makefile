@@ -7,10 +7,11 @@ VENV := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(VENV):$(CACHE)/bin:$(PATH)
 
-.PHONY: up preview summary down test test-all check bench schema coverage-page setup
+.PHONY: up preview policy summary down test test-all check bench schema coverage-page setup
 
 up: setup ; @$(VENV)/python -m tools.up up $(STACK)
 preview: setup ; @$(VENV)/python -m tools.up preview $(STACK)
+policy: setup ; @$(VENV)/python -m tools.policy $(STACK)
 summary: setup ; @$(VENV)/python -m tools.preview_report $(STACK) --summary-only
 down: setup ; @$(VENV)/python -m tools.up down $(STACK)
 test: setup ; @$(VENV)/python -m pytest -n 2 --dist worksteal -m "not slow"

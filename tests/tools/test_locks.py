@@ -11,14 +11,16 @@ import pytest
 
 from tools import locks
 
-LOCKS = ["requirements.lock", "tools/go.lock", "tools/node.lock", "tools/azurite/package-lock.json"]
+APART = [*locks.APART]
+LOCKS = ["requirements.lock", "tools/go.lock", "tools/node.lock", "tools/azurite/package-lock.json", *APART]
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for name in ("pyproject.toml", "requirements.lock"):
-        shutil.copy(locks.ROOT / name, tmp_path)
     shutil.copytree(locks.ROOT / "tools" / "azurite", tmp_path / "tools" / "azurite")
+    for name in ("pyproject.toml", "requirements.lock", *APART):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(locks.ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -32,6 +34,12 @@ def test_a_requirement_that_the_lock_does_not_meet_is_named(copy: Path) -> None:
     said = "\n".join(locks.stale(copy))
     assert "pyyaml" in said
     assert "not-there (nothing)" in said
+
+
+def test_an_environment_of_its_own_follows_what_the_program_has(copy: Path) -> None:
+    project = copy / "pyproject.toml"
+    project.write_text(project.read_text().replace('"pulumi==3.272.0"', '"pulumi==3.999.0"'))
+    assert any(said.startswith("policies/requirements.txt has pulumi 3.272.0") for said in locks.stale(copy))
 
 
 def test_another_azurite_than_the_locked_one_is_named(copy: Path) -> None:
