@@ -56,7 +56,8 @@ class PrivateLink(pulumi.ComponentResource):
             location=self._place.location,
             subnet=network.SubnetArgs(id=self._place.endpoints),
             private_link_service_connections=[connection],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after]),
+            # Azure empties them once a zone group has them, and Pulumi would take that for somebody's change.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*after], ignore_changes=["customDnsConfigs"]),
         )
 
     def _enter(self, zones: list[pulumi.Input[str]]) -> network.PrivateDnsZoneGroup:
