@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from policies.pack import RULES
-from policies.rule import AnyRule, Finding
+from policies.rule import AnyRule, Finding, is_called
 
 FILE = Path(__file__).with_name("exemptions.yaml")
 KEYS = {"rule", "resources", "stacks", "reason", "review"}
@@ -38,11 +38,11 @@ class Exemption:
         return any(fnmatch.fnmatchcase(stack, pattern) for pattern in self.stacks)
 
     def covers(self, stack: str, rule: AnyRule, resource: str) -> bool:
-        return self.holds_in(stack) and rule.is_called(self.rule) and fnmatch.fnmatchcase(resource, self.resources)
+        return self.holds_in(stack) and is_called(rule, self.rule) and fnmatch.fnmatchcase(resource, self.resources)
 
     def is_the_packs(self) -> bool:
         """Whether the pack has the rule; else it is one of Checkov's own."""
-        return any(rule.is_called(self.rule) for rule in RULES)
+        return any(is_called(rule, self.rule) for rule in RULES)
 
     def __str__(self) -> str:
         return f"{self.rule} on {self.resources} in {', '.join(self.stacks)}"
@@ -69,7 +69,7 @@ def _wrong_with(entry: Any) -> Iterator[str]:
     if not isinstance(entry["review"], date):
         yield f"review is {entry['review']!r}; it is the day by which somebody looks at it again, as 2027-01-31."
     name = str(entry["rule"])
-    if not name.startswith(CHECKOV) and not any(rule.is_called(name) for rule in RULES):
+    if not name.startswith(CHECKOV) and not any(is_called(rule, name) for rule in RULES):
         yield f"rule {name} is none of the pack's, nor of Checkov's; docs/guides/policy.md lists them."
 
 

@@ -34,10 +34,6 @@ class Rule:
     def breaks(self, resource: Resource) -> bool:
         return resource.kind in self.kinds and not self.keeps(resource)
 
-    def is_called(self, name: str) -> bool:
-        """Whether an exemption means it: by its own id, or by that of a public rule that it stands for."""
-        return name == self.id or name in self.sources
-
 
 @dataclass(frozen=True)
 class StackRule:
@@ -49,10 +45,13 @@ class StackRule:
     sources: tuple[str, ...] = ()
     stacks: frozenset[str] = frozenset()
 
-    is_called = Rule.is_called
-
 
 AnyRule = Rule | StackRule
+
+
+def is_called(rule: AnyRule, name: str) -> bool:
+    """Whether a name means a rule: its own id, or that of a public rule that it stands for."""
+    return name == rule.id or name in rule.sources
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ ALLOWED = {
     "components": {"settings", "components", "dynamic"},
     "dynamic": {"dynamic"},
     "localazure": {"localazure"},
+    "policies": {"policies"},
     "scoring": set(),
 }
 # Whose import takes seconds, and which a preview must not pay for.
