@@ -19,6 +19,7 @@ DYNAMIC = "pulumi-python:dynamic/azureml:"
 WORKFLOW = "azure-native:logic:Workflow"
 AUTOSCALE = "azure-native:monitor:AutoscaleSetting"
 ROLE = "azure-native:authorization:RoleAssignment"
+USER = "azure-native:managedidentity:UserAssignedIdentity"
 KINDS = {"online": "OnlineEndpoint", "batch": "BatchEndpoint"}
 DEPLOYMENTS = {"online": "OnlineDeployment", "batch": "BatchDeployment"}
 # Of a deployment, what Azure changes in place and what may be shown of it.

@@ -6,7 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from tools.previews import UNKNOWN, Preview, Props, Resource, at
-from tools.serving import AUTOSCALE, DYNAMIC, ML, OURS, ROLE, WORKFLOW, Deployment, Endpoint, Served, colour, share
+from tools.serving import (
+    AUTOSCALE,
+    DYNAMIC,
+    ML,
+    OURS,
+    ROLE,
+    USER,
+    WORKFLOW,
+    Deployment,
+    Endpoint,
+    Served,
+    colour,
+    share,
+)
 
 LATER = "known only during `up`"
 KINDS = {
@@ -53,8 +66,9 @@ def _warnings(served: Served) -> Iterator[str]:
         return
     yield from _access(before, after)
     yield from (_online if served.kind == "online" else _batch)(served, before, after)
-    if any(each.type == ROLE and each.action != "same" for each in served.members):
-        yield "the roles of an identity change that it works under"
+    lost = [each for each in served.members if each.type in (ROLE, USER) and each.action not in ("same", "create")]
+    if served.kind == "online" and lost:
+        yield f"what it works under changes: {', '.join(f'{title(each)} ({each.action})' for each in lost)}"
 
 
 def _why(resource: Resource) -> str:

@@ -15,6 +15,7 @@ from tools import previews, serving
 from tools.previews import NotAPreview, Preview
 from tools.serving import Asset, Deployment, Endpoint, Schedule, Served, share
 from tools.serving_changes import LATER, done, drift, in_place, instances, name_of, warnings
+from tools.serving_quota import Clusters, cores, unknown
 
 NONE = "–"
 Row = tuple[str, str, str]
@@ -33,6 +34,7 @@ def summary(preview: Preview) -> str:
         _section("Changed elsewhere since the last `up`", drift(preview, served)),
         *(_endpoint(each) for each in changed),
         _unchanged([each for each in served if each not in changed]),
+        _quota(served, serving.clusters(preview)),
         _section("What happens", [f"{group}: {', '.join(words)}" for group, words in done(preview)]),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -78,6 +80,31 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _unchanged(served: list[Served]) -> list[str]:
     names = ", ".join(f"`{each.key}`" for each in served)
     return [f"Unchanged: {names}"] if names else []
+
+
+def _quota(served: list[Served], clusters: Clusters) -> list[str]:
+    """The cores of the whole stack, since that is what its subscription must have; nothing where none changes."""
+    lines = [*cores(served, clusters)]
+    if all(before == meanwhile == after for *_, before, meanwhile, after in lines):
+        return []
+    shown = [
+        (family, what, str(before), _new(before, meanwhile), _new(before, after))
+        for family, what, before, meanwhile, after in lines
+    ]
+    missing = ", ".join(f"`{size}`" for size in unknown(served, clusters))
+    return [
+        "### Quota",
+        "",
+        "Cores of the whole stack. For online deployments Azure counts a fifth more instances than there are; "
+        "while a new revision comes up, the old one counts, too.",
+        "",
+        *table(("family", "for", "before", "during `up`", "after"), shown),
+        *(["", f"Not counted, for the list of sizes lacks them: {missing}."] if missing else []),
+    ]
+
+
+def _new(before: int, number: int) -> str:
+    return str(number) if number == before else f"**{number}**"
 
 
 # one endpoint

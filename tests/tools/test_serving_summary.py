@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,48 @@ def test_what_is_known_only_during_the_update_is_said_to_be() -> None:
     assert UNKNOWN not in text
 
 
+# quota
+
+
+def quota(text: str) -> dict[str, list[str]]:
+    """The cells of the table of cores, by family and what they are for."""
+    rows = [
+        re.split(r"\s*\|\s*", line.strip("| ")) for line in text.partition("### Quota")[2].splitlines() if "|" in line
+    ]
+    return {" ".join(row[:2]): row[2:] for row in rows[2:]}
+
+
+def test_a_new_revision_takes_its_cores_beside_the_old_one_with_azures_reserve() -> None:
+    found = quota(summarized(recording("new-instance-type")))
+    # Before: 2 cores of DS2 × ceil(1.2 × 1). After: 4 cores of DS3 × ceil(1.2 × 2).
+    assert found["standardDSv2Family online deployments"] == ["4", "**16**", "**12**"]
+    # Autoscale may have three: 4 cores of F4s × ceil(1.2 × 3).
+    assert found["standardFSv2Family online deployments"] == ["16", "16", "16"]
+    assert found["standardDSv2Family clusters, at most"] == ["16", "16", "16"]
+
+
+def test_what_takes_no_other_cores_tells_nothing_of_them() -> None:
+    assert "### Quota" not in summarized(recording("traffic"))
+
+
+def test_a_size_that_the_list_lacks_is_named_instead_of_counted() -> None:
+    document = recording("new-instance-type")
+    for step in document["steps"]:
+        if step["op"] == "create" and "OnlineDeployment::" in step["urn"]:
+            step["newState"]["inputs"]["properties"]["instanceType"] = "Standard_Q9_v9"
+    text = summarized(document)
+    assert quota(text)["standardDSv2Family online deployments"] == ["4", "4", "**0**"]
+    assert "Not counted, for the list of sizes lacks them: `Standard_Q9_v9`." in text
+
+
+def test_a_cluster_that_may_grow_shows_in_the_cores() -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = "update"
+    cluster["newState"]["inputs"]["properties"]["properties"]["scaleSettings"]["maxNodeCount"] = 10
+    assert quota(summarized(document))["standardDSv2Family clusters, at most"] == ["16", "**40**", "**40**"]
+
+
 # what no recording has
 
 
@@ -180,6 +223,22 @@ def test_a_live_deployment_that_is_changed_in_place_is_warned_of() -> None:
     step["newState"]["inputs"]["properties"]["requestSettings"]["requestTimeout"] = "PT90S"
     text = summarized(document)
     assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout PT5S → PT90S" in text
+
+
+def test_a_role_that_an_endpoint_loses_is_warned_of_and_one_that_it_gets_is_not() -> None:
+    document = recording("nothing")
+    (component,) = steps_of(document, "tumor-online")
+    type_ = "azure-native:authorization:RoleAssignment"
+    role = {"type": type_, "parent": component["urn"], "inputs": {}}
+    step = {
+        "op": "delete",
+        "urn": f"{component['urn'].rpartition('::')[0]}${type_}::tumor-online-blobs",
+        "oldState": role,
+    }
+    document["steps"].append(step)
+    assert "what it works under changes: RoleAssignment `tumor-online-blobs` (delete)" in summarized(document)
+    step |= {"op": "create", "newState": step.pop("oldState")}
+    assert "what it works under changes" not in summarized(document)
 
 
 def test_what_somebody_deleted_by_hand_is_made_anew() -> None:
