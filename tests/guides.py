@@ -5,8 +5,9 @@ The first word after a fence says what a block is, and those after it how it is 
 - `sh` is typed into a plain shell in the clone, and succeeds; `sh fails`: and fails.
 - `text` is what that printed, among more; `…` is anything.
 - `diff` edits the configuration of the stack `local`; `diff Pulumi.team.yaml` edits that file.
-- `yaml` shows entries of a stack's configuration. Nothing is done with them, but they are sound.
-- `sh needs-azure` cannot be run without Azure: no test runs it.
+- `yaml` shows entries of a stack's configuration: nothing is done with them, but they are sound. `yaml FILE` shows
+  a part of that file, and `python` code to write like.
+- `sh needs-azure` cannot be run without Azure: no test runs it. `sh tests/….py` is run by that test, another way.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ROOT / "docs" / "guides"
 # Walked one after another in one clone, each from the configuration as it is in the repository.
-IN_A_ROW = ("first-steps.md", "add-a-model.md", "roll-back.md", "azure.md", "existing-workspace.md")
+IN_A_ROW = (
+    "first-steps.md",
+    "add-a-model.md",
+    "roll-back.md",
+    "policy.md",
+    "pull-requests.md",
+    "azure.md",
+    "existing-workspace.md",
+)
 # Walked by a test of their own.
 ALONE = ("batch.md", "blue-green.md")
 # What the page on troubleshooting quotes of the Pulumi CLI.
@@ -29,7 +38,7 @@ PULUMI_SAYS = (
     "passphrase must be set with PULUMI_CONFIG_PASSPHRASE",
     "because it is protected",
 )
-KINDS = {"sh": {"", "fails", "needs-azure"}, "text": {""}, "yaml": {""}}
+KINDS = {"sh": {"", "fails", "needs-azure"}, "text": {""}, "yaml": {"", "policies/exemptions.yaml"}, "python": {""}}
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
 MAKES_FILES = re.compile(r"(mkdir|cp|echo|cat >) ")
@@ -47,7 +56,17 @@ class Step:
     @property
     def is_done(self) -> bool:
         """Whether a reader on a laptop does something with it, or sees what that did."""
-        return self.kind in ("sh", "diff", "text") and self.how != "needs-azure"
+        return self.kind in ("sh", "diff", "text") and self.how != "needs-azure" and not self.test
+
+    @property
+    def test(self) -> str:
+        """The test that runs a command another way than by following the guide."""
+        return self.how if self.kind == "sh" and self.how.startswith("tests/") else ""
+
+    @property
+    def programs(self) -> list[str]:
+        """The targets of make and the modules that a command runs."""
+        return re.findall(r"(?:make|-m) ([\w.]+)", self.text)
 
     @property
     def makes_files_only(self) -> bool:

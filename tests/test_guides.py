@@ -34,7 +34,7 @@ PATH = re.compile(r"(?<![\w./~<>@:-])(?:[\w.-]+/)+[\w.-]*\w|\bPulumi\.\w+\.yaml\
 
 
 def known(step: Step) -> bool:
-    return step.kind == "diff" or step.how in KINDS.get(step.kind, ())
+    return step.kind == "diff" or bool(step.test) or step.how in KINDS.get(step.kind, ())
 
 
 def test_there_are_guides() -> None:
@@ -45,6 +45,11 @@ def test_there_are_guides() -> None:
 def test_every_command_of_a_guide_is_run_by_a_test_or_says_that_it_needs_azure(guide: str) -> None:
     foreign = [step for step in steps(guide) if not known(step)]
     assert not foreign, f"tests/guides.py says what a fence may say; what is a reader to do with {foreign[0]}?"
+    for step in (step for step in steps(guide) if step.test):
+        assert step.programs, f"{step.text} runs nothing that can be looked for in a test"
+        assert all(program in (ROOT / step.test).read_text() for program in step.programs), (
+            f"{step.test} runs no {step}"
+        )
     if guide not in (*IN_A_ROW, *ALONE):
         done = [step for step in steps(guide) if step.is_done]
         assert not done, f"no test walks {guide}, whose reader does {done[0]}; say `sh needs-azure`, or walk it"
@@ -67,6 +72,12 @@ def test_edits_fit_and_what_they_make_is_sound_or_is_said_to_fail(guide: str, tm
             assert found is None or all(printed(str(found), line) for line in step.text.splitlines()), found
         elif step.makes_files_only:
             subprocess.run(["bash", "-c", step.text], cwd=tmp_path, check=True)
+        elif step.kind == "python":
+            ast.parse(step.text)
+        elif step.kind == "yaml" and step.how:
+            # The keys of an entry, which may say something else.
+            known_keys = {key for entry in yaml.safe_load((ROOT / step.how).read_text()) for key in entry}
+            assert {key for entry in yaml.safe_load(step.text) for key in entry} <= known_keys
         elif step.kind == "yaml":
             assert problem(tmp_path / "Pulumi.local.yaml", entries(step.text)) is None
 

@@ -174,6 +174,14 @@ def roll_back(clone: Clone, subtests: pytest.Subtests) -> None:
     assert clone.planned() == []
 
 
+def policy(clone: Clone, subtests: pytest.Subtests) -> None:
+    walk(clone, "policy.md", subtests)
+
+
+def pull_requests(clone: Clone, subtests: pytest.Subtests) -> None:
+    walk(clone, "pull-requests.md", subtests)
+
+
 def azure(clone: Clone, subtests: pytest.Subtests) -> None:
     """What can be done of it without Azure: its rehearsal."""
     walk(clone, "azure.md", subtests)
@@ -214,7 +222,7 @@ def existing_workspace(clone: Clone, subtests: pytest.Subtests) -> None:
 
 
 def test_the_other_guides_are_walked_one_after_another_in_one_clone(clone: Clone, subtests: pytest.Subtests) -> None:
-    walks = (first_steps, add_a_model, roll_back, azure, existing_workspace)
+    walks = (first_steps, add_a_model, roll_back, policy, pull_requests, azure, existing_workspace)
     assert tuple(f"{each.__name__.replace('_', '-')}.md" for each in walks) == IN_A_ROW
     for each in walks:
         each(clone, subtests)
