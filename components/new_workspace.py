@@ -99,7 +99,9 @@ class NewWorkspace:
         return ml.Workspace(
             f"{ground.prefix}-workspace",
             workspace_name=ground.workspace_name,
-            friendly_name=ground.workspace_name,
+            friendly_name=settings.workspace.friendly_name or ground.workspace_name,
+            description=settings.workspace.description,
+            tags=dict(settings.workspace.tags) or None,
             kind="Default",
             sku=ml.SkuArgs(name="Basic", tier=ml.SkuTier.BASIC),
             identity=_works_under(identity),

@@ -41,6 +41,11 @@ class WorkspaceSettings(SettingsModel):
 
     name: str | None = Field(default=None, description="The name of a new workspace: 3 to 33 letters, digits, - and _.")
     existing: str | None = Field(default=None, description="The ARM id of a workspace that is there, used as it is.")
+    friendly_name: str | None = Field(
+        default=None, description="What studio calls a new workspace; its name without it."
+    )
+    description: str | None = Field(default=None, description="What a new workspace is for, in your words.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of a new workspace.")
     storage_account: StorageAccountSettings = Field(
         default=StorageAccountSettings(), description="The storage account of a new workspace."
     )

@@ -27,6 +27,8 @@ PARTS = {
     "application_insights": ("Microsoft.Insights/components", "an Application Insights component"),
     "log_analytics": ("Microsoft.OperationalInsights/workspaces", "a Log Analytics workspace"),
 }
+# What is said of a workspace that the stack makes, beside its parts.
+WORKSPACE_ITSELF = ("friendly_name", "description", "tags", "image_build_compute")
 
 Findings = Iterator[str]
 
@@ -111,10 +113,9 @@ def _parts(settings: Settings) -> Findings:
 def _beside_existing(settings: Settings) -> Findings:
     """What was written for a workspace that the stack does not make."""
     workspace, security = settings.workspace, settings.security
-    for field in (field for field in PARTS if getattr(workspace, field) != type(getattr(workspace, field))()):
-        yield _brought(key_path("workspace", to_camel(field)))
-    if workspace.image_build_compute is not None:
-        yield _brought("workspace.imageBuildCompute")
+    for field in (*PARTS, *WORKSPACE_ITSELF):
+        if getattr(workspace, field) != type(workspace).model_fields[field].get_default(call_default_factory=True):
+            yield _brought(key_path("workspace", to_camel(field)))
     if settings.network.mode != "public":
         yield _brought("network.mode")
     for field, value in (

@@ -138,6 +138,10 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             "workspace.keyVault: an existing workspace is used as it is",
         ),
         (
+            [(("workspace",), {"existing": WORKSPACE, "tags": {"owner": "risk"}})],
+            "workspace.tags: an existing workspace is used as it is",
+        ),
+        (
             [
                 (("workspace", "keyVault"), {"existing": VAULT}),
                 (("security",), {"purgeProtection": True}),

@@ -23,13 +23,13 @@ BATCH_GUIDE = "docs/guides/batch.md"
 Outputs = Mapping[str, Any]
 
 
-def of(outputs: Outputs, local: Mapping[str, str] | None) -> str:
+def of(outputs: Outputs, local: Mapping[str, str] | None, stack: str = "local") -> str:
     """The stack's endpoints with a command for each; `local` is the environment of Local Azure, None in Azure."""
     online = outputs.get("onlineEndpoints", {}).items()
     batch = outputs.get("batchEndpoints", {}).items()
     lines = [line for name, endpoint in online for line in _online(name, endpoint, outputs, local)]
     lines += [line for name, endpoint in batch for line in _batch(name, endpoint, outputs, local)]
-    return "\n".join(["", *lines, *(_next_local() if local else _next_azure())])
+    return "\n".join(["", *lines, *_next(stack), *(_next_local() if local else [])])
 
 
 def way_out(resources: Iterable[Mapping[str, Any]]) -> str:
@@ -98,15 +98,13 @@ def _in_local_azure(command: str) -> str:
     return f'(eval "$({_python()} -m localazure env)"; {command})'
 
 
+def _next(stack: str) -> list[str]:
+    named = "" if stack == "local" else f" STACK={stack}"
+    return [f"Next: edit the traffic in Pulumi.{stack}.yaml, then `make preview{named}`, then `make up{named}`."]
+
+
 def _next_local() -> list[str]:
-    return [
-        "Next: edit the traffic in Pulumi.local.yaml, then `make preview`, then `make up`.",
-        f"      {_python()} -m localazure status, or logs NAME, shows what runs; `make down` ends it.",
-    ]
-
-
-def _next_azure() -> list[str]:
-    return ["Next: edit the stack's configuration, then `make preview`, then `make up`, each with its STACK=…"]
+    return [f"      {_python()} -m localazure status, or logs NAME, shows what runs; `make down` ends it."]
 
 
 def _python() -> str:

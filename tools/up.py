@@ -65,7 +65,7 @@ def up(stack: str) -> int:
         print(summary.way_out(resources(stack, environment)), file=sys.stderr)
     if code == 0:
         outputs = stack_outputs(stack, environment)
-        print(summary.of(outputs, environment if reaches_local_azure(environment) else None))
+        print(summary.of(outputs, environment if reaches_local_azure(environment) else None, stack))
     return code
 
 

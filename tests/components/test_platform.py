@@ -241,6 +241,15 @@ def test_a_rule_of_each_kind_is_said_in_azures_words(of: Callable[..., World]) -
     assert rules["lake"]["destination"]["subresourceTarget"] == "dfs"
 
 
+def test_a_workspace_is_called_described_and_tagged_as_the_configuration_says(of: Callable[..., World]) -> None:
+    said = {"friendlyName": "Risk", "description": "Of the risk team", "tags": {"owner": "risk"}}
+    told = of("dev", lambda raw: raw["workspace"].update(said))["workspace-workspace"].inputs
+    assert {key: told[key] for key in said} == said
+    quiet = of("dev")["workspace-workspace"].inputs
+    assert quiet["friendlyName"] == "aml-dev"
+    assert not {"description", "tags"} & quiet.keys(), "a stack that says nothing of it is not changed"
+
+
 def test_what_holds_data_is_protected_and_nothing_else(prod: World) -> None:
     protected = {each.name for each in prod.registered if each.request.protect}
     assert protected == {f"workspace-{each}" for each in HOLDS_DATA}

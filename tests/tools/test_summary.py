@@ -34,6 +34,11 @@ def test_the_curl_line_brings_proxy_authority_and_key_itself() -> None:
     assert words[-1] == "https://t.example/score"
 
 
+def test_what_is_next_names_the_stack() -> None:
+    assert "in Pulumi.local.yaml, then `make preview`, then `make up`." in summary.of(outputs({}), LOCAL)
+    assert "in Pulumi.dev.yaml, then `make preview STACK=dev`" in summary.of(outputs({}), None, "dev")
+
+
 def test_traffic_is_named_by_deployment() -> None:
     assert line(summary.of(outputs({"blue": 90.0, "green": 10.0}), LOCAL), "traffic") == "blue 90 %, green 10 %"
 
