@@ -1,6 +1,7 @@
 """The rules that take more than one value to check: Azure's, and those of files that must be there."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any, Literal
 from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import is_id
+from settings.file_rules import conda_findings, mlflow_findings, python_of
 from settings.models import (
     BatchEndpointSettings,
-    CodeSettings,
     DeploymentSettings,
     EnvironmentSettings,
     ModelSettings,
@@ -22,6 +23,7 @@ from settings.models import (
 from settings.network_rules import network_findings
 from settings.platform_rules import WORKSPACE, compute_cluster_findings, platform_findings
 from settings.schedule_rules import schedule_findings, twin_findings
+from settings.script_rules import Kind, script_findings
 from settings.serving_rules import identity_findings, serving_findings
 from settings.shapes import key_path as _path
 from settings.target_rules import cluster_findings, kubernetes_target_findings, managed_target_findings
@@ -114,7 +116,7 @@ class Rules:
             path = _path("onlineEndpoints", name)
             yield from identity_findings(path, endpoint)
             yield from self.target(path, name, endpoint)
-            yield from self.deployments(path, endpoint.deployments)
+            yield from self.deployments(path, endpoint.deployments, "online")
             for deployment, settings in endpoint.deployments.items():
                 yield from serving_findings(_path(path, "deployments", deployment), settings, self.root)
             yield from traffic_findings(path, endpoint, self.names("onlineEndpoints", name, "deployments"))
@@ -137,7 +139,7 @@ class Rules:
                     f"stays; give at least one deployment, or remove {path}."
                 )
                 continue
-            yield from self.deployments(path, endpoint.deployments)
+            yield from self.deployments(path, endpoint.deployments, "batch")
             for deployment, settings in endpoint.deployments.items():
                 own = _path(path, "deployments", deployment)
                 yield from self.compute(_path(own, "compute"), settings.compute)
@@ -185,7 +187,7 @@ class Rules:
                 "<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>/computes/<name>."
             )
 
-    def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings]) -> Findings:
+    def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings], kind: Kind) -> Findings:
         if len(deployments) > MAX_DEPLOYMENTS:
             yield f"{path}.deployments: {len(deployments)} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint."
         for name, deployment in deployments.items():
@@ -195,8 +197,8 @@ class Rules:
             )
             yield from _named(own, name, DEPLOYMENT_NAME, rule, 3, longest)
             yield from self.model(own, deployment)
-            yield from self.code(_path(own, "code"), deployment.code)
-            yield from self.environment(_path(own, "environment"), deployment.environment)
+            yield from self.code(_path(own, "code"), deployment, kind)
+            yield from self.environment(_path(own, "environment"), deployment.environment, kind)
 
     def model(self, path: str, deployment: DeploymentSettings) -> Findings:
         model = deployment.model
@@ -223,21 +225,34 @@ class Rules:
                 f"{path}.{key}: an mlflow_model is served without {key}; remove it, or set model.type to custom_model "
                 "to score with a script of your own."
             )
-        if (self.root / str(model.path)).exists() and not (self.root / str(model.path) / "MLmodel").is_file():
+        folder = self.root / str(model.path)
+        if (folder / "MLmodel").is_file():
+            yield from mlflow_findings(f"{path}.model.path", str(model.path), folder)
+        elif folder.exists():
             yield (
                 f'{path}.model.path: "{model.path}" holds no file MLmodel; name the folder that mlflow saved, or set '
                 "model.type to custom_model."
             )
 
-    def code(self, path: str, code: CodeSettings | None) -> Findings:
+    def code(self, path: str, deployment: DeploymentSettings, kind: Kind) -> Findings:
+        code = deployment.code
         if code is None:
             return
         missing = list(self.exists(_path(path, "path"), code.path, "folder"))
         yield from missing
-        if not missing and not (self.root / code.path / code.script).is_file():
+        if missing:
+            return
+        folder = self.root / code.path
+        script = folder / code.script
+        if not script.is_file():
             yield f'{path}.script: there is no file "{code.script}" in "{code.path}"; correct the name.'
+        elif folder.resolve() not in script.resolve().parents:
+            yield f'{path}.script: "{code.script}" is outside of "{code.path}", which alone is uploaded; move it there.'
+        else:
+            python = python_of(deployment.environment, self.root)
+            yield from script_findings(f"{path}.script", code.script, script, kind, python)
 
-    def environment(self, path: str, environment: EnvironmentSettings | None) -> Findings:
+    def environment(self, path: str, environment: EnvironmentSettings | None, kind: Kind) -> Findings:
         if environment is None:
             return
         if environment.reference is not None:
@@ -253,6 +268,7 @@ class Rules:
             yield from _alone(path, "image", environment, allowed={"condaFile", "name"})
             if environment.conda_file is not None:
                 yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
+            yield from conda_findings(path, environment, self.root, kind)
 
     def exists(
         self, path: str, value: str, kind: Literal["file", "folder", "file or folder"] = "file or folder"
@@ -261,6 +277,10 @@ class Rules:
         found = {"file": target.is_file(), "folder": target.is_dir(), "file or folder": target.exists()}[kind]
         if not found:
             yield f'{path}: there is no {kind} "{value}"; correct the path (it is relative to the project).'
+        elif not os.access(target, os.R_OK):
+            yield f'{path}: the {kind} "{value}" cannot be read; correct its permissions.'
+        elif target.is_dir() and not any(target.iterdir()):
+            yield f'{path}: the folder "{value}" is empty; put the files there, or correct the path.'
 
 
 def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str]) -> Findings:
