@@ -1,6 +1,5 @@
 """The rules that take more than one value to check: Azure's, and those of files that must be there."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Set
@@ -11,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import is_id
 from settings.file_rules import conda_findings, mlflow_findings, python_of
+from settings.limit_rules import label_findings, limit_findings, tag_findings
 from settings.models import (
     BatchEndpointSettings,
     DeploymentSettings,
@@ -24,8 +24,10 @@ from settings.network_rules import network_findings
 from settings.platform_rules import WORKSPACE, compute_cluster_findings, platform_findings
 from settings.schedule_rules import schedule_findings, twin_findings
 from settings.script_rules import Kind, script_findings
+from settings.secret_rules import secret_findings
 from settings.serving_rules import identity_findings, serving_findings
 from settings.shapes import key_path as _path
+from settings.shapes import nearest
 from settings.target_rules import cluster_findings, kubernetes_target_findings, managed_target_findings
 
 # Rules of Azure ML: reference-yaml-endpoint-online, how-to-manage-quotas, and azure-ai-ml's own validation.
@@ -51,7 +53,14 @@ class Rules:
         self.settings, self.raw, self.root, self.derived_suffix = settings, raw, root, derived_suffix
 
     def findings(self) -> list[str]:
-        return [*self.stack(), *self.clusters(), *self.endpoint_names(), *self.online(), *self.batch()]
+        return [
+            *self.stack(),
+            *limit_findings(self.settings),
+            *self.clusters(),
+            *self.endpoint_names(),
+            *self.online(),
+            *self.batch(),
+        ]
 
     def names(self, *path: str) -> list[str]:
         """The names below a key as the user wrote them, also of entries that are not sound themselves."""
@@ -105,15 +114,20 @@ class Rules:
         for kind, names in kinds.items():
             for name in names:
                 yield from self.in_azure(_path(kind, name), name, ENDPOINT_NAME, rule, 3)
-        for name in sorted({*kinds["onlineEndpoints"]} & {*kinds["batchEndpoints"]}):
-            yield (
-                f"batchEndpoints.{name}: is the name of an online endpoint too; endpoint names are unique in a region, "
-                "online and batch together: rename one."
-            )
+        taken: dict[str, str] = {}
+        for kind, name in ((kind, name) for kind, names in kinds.items() for name in names):
+            other = taken.setdefault(name.lower(), f"{kind}.{name}")
+            if other != f"{kind}.{name}":
+                whose = "an online endpoint" if other.startswith("online") else "a batch endpoint"
+                yield (
+                    f"{kind}.{name}: is the name of {whose} too ({other}); endpoint names are unique in a region, "
+                    "online and batch together, and case is no difference: rename one."
+                )
 
     def online(self) -> Findings:
         for name, endpoint in self.settings.online_endpoints.items():
             path = _path("onlineEndpoints", name)
+            yield from tag_findings(path, endpoint.tags)
             yield from identity_findings(path, endpoint)
             yield from self.target(path, name, endpoint)
             yield from self.deployments(path, endpoint.deployments, "online")
@@ -139,6 +153,7 @@ class Rules:
                     f"stays; give at least one deployment, or remove {path}."
                 )
                 continue
+            yield from tag_findings(path, endpoint.tags)
             yield from self.deployments(path, endpoint.deployments, "batch")
             for deployment, settings in endpoint.deployments.items():
                 own = _path(path, "deployments", deployment)
@@ -189,13 +204,16 @@ class Rules:
 
     def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings], kind: Kind) -> Findings:
         if len(deployments) > MAX_DEPLOYMENTS:
-            yield f"{path}.deployments: {len(deployments)} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint."
+            count = len(deployments)
+            yield f"{path}.deployments: {count} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint: remove some."
         for name, deployment in deployments.items():
             own, longest = _path(path, "deployments", name), MAX_NAME - REVISION_LENGTH
             rule = (
                 f"3 to {longest} lower-case letters, digits and hyphens, a letter first (Azure's 32 less the revision)"
             )
             yield from _named(own, name, DEPLOYMENT_NAME, rule, 3, longest)
+            yield from label_findings(own, deployment)
+            yield from secret_findings(own, deployment.environment_variables)
             yield from self.model(own, deployment)
             yield from self.code(_path(own, "code"), deployment, kind)
             yield from self.environment(_path(own, "environment"), deployment.environment, kind)
@@ -330,7 +348,7 @@ def _referenced(path: str, reference: str) -> Findings:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = nearest(name, known)
     return f'there is no {what} "{name}"' + (
-        f'; did you mean "{close[0]}"?' if close else f"; there is: {', '.join(known) or 'none'}."
+        f'; did you mean "{close}"?' if close else f"; there is: {', '.join(known) or 'none'}."
     )

@@ -178,7 +178,7 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         (
             ((*ONLINE, "identity"), "system-assigned"),
             "identity: input should be 'system', 'user', or a list of ARM ids of user-assigned identities, "
-            'but received "system-assigned"; correct the value.',
+            'but received "system-assigned"; did you mean "system"?',
         ),
         (((*ONLINE, "identity"), []), "tumor-online.identity: input should be 'system', 'user', or a list"),
         (
