@@ -90,6 +90,9 @@ class Rules:
     def in_azure(self, path: str, name: str, pattern: re.Pattern[str], rule: str, shortest: int = 1) -> Findings:
         """Findings on the name that an endpoint or a cluster gets in Azure."""
         suffix = self.settings.name_suffix
+        # Of a suffix that is not sound itself more is not said.
+        if suffix and not NAME_SUFFIX.fullmatch(suffix):
+            return
         origin = f' Its end "-{suffix}" is derived; set nameSuffix to one of your own, or to "" for none.'
         for finding in _named(path, self.settings.azure_name(name), pattern, rule, shortest):
             yield finding + (origin if suffix and self.derived_suffix else "")
@@ -133,7 +136,8 @@ class Rules:
             yield from self.deployments(path, endpoint.deployments, "online")
             for deployment, settings in endpoint.deployments.items():
                 yield from serving_findings(_path(path, "deployments", deployment), settings, self.root)
-            yield from traffic_findings(path, endpoint, self.names("onlineEndpoints", name, "deployments"))
+            known, shares = (self.names("onlineEndpoints", name, key) for key in ("deployments", "traffic"))
+            yield from traffic_findings(path, endpoint, known, whole=len(shares) == len(endpoint.traffic))
 
     def target(self, path: str, name: str, endpoint: OnlineEndpointSettings) -> Findings:
         """Findings on where the deployments of an online endpoint run."""
@@ -230,7 +234,9 @@ class Rules:
             yield f'{path}.model.path: is missing; give it, or write a registered model as "azureml:<name>:<version>".'
             return
         yield from self.exists(_path(path, "model", "path"), model.path)
-        yield from self.scoring(path, model, deployment)
+        # Of a type that is not sound itself nothing follows.
+        if "type" in model.model_fields_set or "type" not in self.names(*path.split("."), "model"):
+            yield from self.scoring(path, model, deployment)
 
     def scoring(self, path: str, model: ModelSettings, deployment: DeploymentSettings) -> Findings:
         given = {"code": deployment.code is not None, "environment": deployment.environment is not None}
@@ -301,13 +307,16 @@ class Rules:
             yield f'{path}: the folder "{value}" is empty; put the files there, or correct the path.'
 
 
-def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str]) -> Findings:
-    """Azure's rules for live and mirrored traffic: integers that add up to 0 or 100, one mirror of at most 50 %."""
+def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str], *, whole: bool = True) -> Findings:
+    """Azure's rules for live and mirrored traffic: integers that add up to 0 or 100, one mirror of at most 50 %.
+
+    Where not the `whole` traffic is sound, nothing is said of its sum.
+    """
     for key, split in (("traffic", endpoint.traffic), ("mirrorTraffic", endpoint.mirror_traffic)):
         for name in (name for name in split if name not in known):
             yield f"{path}.{key}: " + _unknown("deployment", name, known)
     total = sum(endpoint.traffic.values())
-    if total not in (0, 100):
+    if whole and total not in (0, 100):
         shares = ", ".join(f"{name} {share}" for name, share in endpoint.traffic.items())
         yield f"{path}.traffic: percentages add up to {total} ({shares}); they must add up to 100, or 0 for no traffic."
     mirrored = {name: share for name, share in endpoint.mirror_traffic.items() if share}
