@@ -85,7 +85,7 @@ def stack(endpoint: dict[str, Any] | None = None, **told: Any) -> Settings:
 def files(shared_project: Path) -> Path:
     """The project, with what the settings here name."""
     texts = {
-        "other/score.py": "def run(data): ...  # otherwise",
+        "other/score.py": "def init(): ...\ndef run(data): ...  # otherwise",
         "smoke/request.json": '{"input_data": []}',
         "smoke/answer.json": '{"class": ["benign"]}',
         "context/Dockerfile": "FROM scratch",
