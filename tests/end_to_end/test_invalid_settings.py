@@ -61,7 +61,7 @@ def bare(clone: Clone) -> dict[str, str]:
     (clone.path / ".localazure" / "state").mkdir()
     return {
         **clone.environment,
-        "PATH": f"{cache_dir(os.environ) / 'bin'}:{clone.environment['PATH']}",
+        "PATH": f"{clone.path / '.venv/bin'}:{cache_dir(os.environ) / 'bin'}:{clone.environment['PATH']}",
         "PULUMI_HOME": str(home),
         "PULUMI_BACKEND_URL": f"file://{clone.path}/.localazure/state",
         "PULUMI_CONFIG_PASSPHRASE": "",
