@@ -21,5 +21,6 @@ def no_boolean(value: object) -> object:
 
 
 # Python takes true for 1, and pydantic follows it.
-Whole = Annotated[int, BeforeValidator(no_boolean)]
+# Azure's own numbers have 32 bits.
+Whole = Annotated[int, BeforeValidator(no_boolean), Field(le=2**31 - 1)]
 Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1)]

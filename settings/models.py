@@ -14,6 +14,8 @@ from settings.serving import DataCollectorSettings, SmokeTestSettings
 
 # Pulumi.yaml gives this default to what is derived, since a key without a default would be required.
 AUTO = "auto"
+# Seconds; longer nobody waits for a probe.
+DAY = 86_400
 
 
 class ComputeClusterSettings(SettingsModel):
@@ -88,11 +90,15 @@ class EnvironmentSettings(SettingsModel):
 class ProbeSettings(SettingsModel):
     """A liveness, readiness or startup probe; times in seconds. Defaults and least values are Azure's."""
 
-    initial_delay: Whole = Field(default=10, ge=1, description="Seconds from the container's start to the first probe.")
-    period: Whole = Field(default=10, ge=1, description="Seconds between two probes.")
-    timeout: Whole = Field(default=2, ge=1, description="Seconds after which a probe has failed.")
-    success_threshold: Whole = Field(default=1, ge=1, description="Successes in a row that end a failure.")
-    failure_threshold: Whole = Field(default=30, ge=1, description="Failures in a row before Azure gives up.")
+    initial_delay: Whole = Field(
+        default=10, ge=1, le=DAY, description="Seconds from the container's start to the first probe."
+    )
+    period: Whole = Field(default=10, ge=1, le=DAY, description="Seconds between two probes.")
+    timeout: Whole = Field(default=2, ge=1, le=DAY, description="Seconds after which a probe has failed.")
+    success_threshold: Whole = Field(default=1, ge=1, le=10_000, description="Successes in a row that end a failure.")
+    failure_threshold: Whole = Field(
+        default=30, ge=1, le=10_000, description="Failures in a row before Azure gives up."
+    )
 
 
 class RequestSettings(SettingsModel):
@@ -105,7 +111,7 @@ class RequestSettings(SettingsModel):
         description="Milliseconds for an answer (408 after them): 180,000 at most, 300,000 on Kubernetes.",
     )
     max_concurrent_requests_per_instance: Whole = Field(
-        default=1, ge=1, description="Requests an instance works on; beyond twice as many a caller gets 429."
+        default=1, ge=1, le=10_000, description="Requests an instance works on; beyond twice as many a caller gets 429."
     )
     max_queue_wait_ms: Whole = Field(
         default=500, ge=0, description="Milliseconds that a request may wait for its turn."

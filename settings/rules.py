@@ -1,6 +1,6 @@
 """The rules that take more than one value to check: Azure's, and those of files that must be there."""
 
-import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import is_id
+from settings.file_rules import conda_findings, mlflow_findings, python_of
+from settings.limit_rules import label_findings, limit_findings, tag_findings
 from settings.models import (
     BatchEndpointSettings,
-    CodeSettings,
     DeploymentSettings,
     EnvironmentSettings,
     ModelSettings,
@@ -22,8 +23,11 @@ from settings.models import (
 from settings.network_rules import network_findings
 from settings.platform_rules import WORKSPACE, compute_cluster_findings, platform_findings
 from settings.schedule_rules import schedule_findings, twin_findings
+from settings.script_rules import Kind, script_findings
+from settings.secret_rules import secret_findings
 from settings.serving_rules import identity_findings, serving_findings
 from settings.shapes import key_path as _path
+from settings.shapes import nearest
 from settings.target_rules import cluster_findings, kubernetes_target_findings, managed_target_findings
 
 # Rules of Azure ML: reference-yaml-endpoint-online, how-to-manage-quotas, and azure-ai-ml's own validation.
@@ -49,7 +53,14 @@ class Rules:
         self.settings, self.raw, self.root, self.derived_suffix = settings, raw, root, derived_suffix
 
     def findings(self) -> list[str]:
-        return [*self.stack(), *self.clusters(), *self.endpoint_names(), *self.online(), *self.batch()]
+        return [
+            *self.stack(),
+            *limit_findings(self.settings),
+            *self.clusters(),
+            *self.endpoint_names(),
+            *self.online(),
+            *self.batch(),
+        ]
 
     def names(self, *path: str) -> list[str]:
         """The names below a key as the user wrote them, also of entries that are not sound themselves."""
@@ -79,6 +90,9 @@ class Rules:
     def in_azure(self, path: str, name: str, pattern: re.Pattern[str], rule: str, shortest: int = 1) -> Findings:
         """Findings on the name that an endpoint or a cluster gets in Azure."""
         suffix = self.settings.name_suffix
+        # Of a suffix that is not sound itself more is not said.
+        if suffix and not NAME_SUFFIX.fullmatch(suffix):
+            return
         origin = f' Its end "-{suffix}" is derived; set nameSuffix to one of your own, or to "" for none.'
         for finding in _named(path, self.settings.azure_name(name), pattern, rule, shortest):
             yield finding + (origin if suffix and self.derived_suffix else "")
@@ -103,21 +117,27 @@ class Rules:
         for kind, names in kinds.items():
             for name in names:
                 yield from self.in_azure(_path(kind, name), name, ENDPOINT_NAME, rule, 3)
-        for name in sorted({*kinds["onlineEndpoints"]} & {*kinds["batchEndpoints"]}):
-            yield (
-                f"batchEndpoints.{name}: is the name of an online endpoint too; endpoint names are unique in a region, "
-                "online and batch together: rename one."
-            )
+        taken: dict[str, str] = {}
+        for kind, name in ((kind, name) for kind, names in kinds.items() for name in names):
+            other = taken.setdefault(name.lower(), f"{kind}.{name}")
+            if other != f"{kind}.{name}":
+                whose = "an online endpoint" if other.startswith("online") else "a batch endpoint"
+                yield (
+                    f"{kind}.{name}: is the name of {whose} too ({other}); endpoint names are unique in a region, "
+                    "online and batch together, and case is no difference: rename one."
+                )
 
     def online(self) -> Findings:
         for name, endpoint in self.settings.online_endpoints.items():
             path = _path("onlineEndpoints", name)
+            yield from tag_findings(path, endpoint.tags)
             yield from identity_findings(path, endpoint)
             yield from self.target(path, name, endpoint)
-            yield from self.deployments(path, endpoint.deployments)
+            yield from self.deployments(path, endpoint.deployments, "online")
             for deployment, settings in endpoint.deployments.items():
                 yield from serving_findings(_path(path, "deployments", deployment), settings, self.root)
-            yield from traffic_findings(path, endpoint, self.names("onlineEndpoints", name, "deployments"))
+            known, shares = (self.names("onlineEndpoints", name, key) for key in ("deployments", "traffic"))
+            yield from traffic_findings(path, endpoint, known, whole=len(shares) == len(endpoint.traffic))
 
     def target(self, path: str, name: str, endpoint: OnlineEndpointSettings) -> Findings:
         """Findings on where the deployments of an online endpoint run."""
@@ -137,7 +157,8 @@ class Rules:
                     f"stays; give at least one deployment, or remove {path}."
                 )
                 continue
-            yield from self.deployments(path, endpoint.deployments)
+            yield from tag_findings(path, endpoint.tags)
+            yield from self.deployments(path, endpoint.deployments, "batch")
             for deployment, settings in endpoint.deployments.items():
                 own = _path(path, "deployments", deployment)
                 yield from self.compute(_path(own, "compute"), settings.compute)
@@ -185,18 +206,21 @@ class Rules:
                 "<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>/computes/<name>."
             )
 
-    def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings]) -> Findings:
+    def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings], kind: Kind) -> Findings:
         if len(deployments) > MAX_DEPLOYMENTS:
-            yield f"{path}.deployments: {len(deployments)} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint."
+            count = len(deployments)
+            yield f"{path}.deployments: {count} deployments; Azure allows {MAX_DEPLOYMENTS} an endpoint: remove some."
         for name, deployment in deployments.items():
             own, longest = _path(path, "deployments", name), MAX_NAME - REVISION_LENGTH
             rule = (
                 f"3 to {longest} lower-case letters, digits and hyphens, a letter first (Azure's 32 less the revision)"
             )
             yield from _named(own, name, DEPLOYMENT_NAME, rule, 3, longest)
+            yield from label_findings(own, deployment)
+            yield from secret_findings(own, deployment.environment_variables)
             yield from self.model(own, deployment)
-            yield from self.code(_path(own, "code"), deployment.code)
-            yield from self.environment(_path(own, "environment"), deployment.environment)
+            yield from self.code(_path(own, "code"), deployment, kind)
+            yield from self.environment(_path(own, "environment"), deployment.environment, kind)
 
     def model(self, path: str, deployment: DeploymentSettings) -> Findings:
         model = deployment.model
@@ -210,7 +234,9 @@ class Rules:
             yield f'{path}.model.path: is missing; give it, or write a registered model as "azureml:<name>:<version>".'
             return
         yield from self.exists(_path(path, "model", "path"), model.path)
-        yield from self.scoring(path, model, deployment)
+        # Of a type that is not sound itself nothing follows.
+        if "type" in model.model_fields_set or "type" not in self.names(*path.split("."), "model"):
+            yield from self.scoring(path, model, deployment)
 
     def scoring(self, path: str, model: ModelSettings, deployment: DeploymentSettings) -> Findings:
         given = {"code": deployment.code is not None, "environment": deployment.environment is not None}
@@ -223,21 +249,34 @@ class Rules:
                 f"{path}.{key}: an mlflow_model is served without {key}; remove it, or set model.type to custom_model "
                 "to score with a script of your own."
             )
-        if (self.root / str(model.path)).exists() and not (self.root / str(model.path) / "MLmodel").is_file():
+        folder = self.root / str(model.path)
+        if (folder / "MLmodel").is_file():
+            yield from mlflow_findings(f"{path}.model.path", str(model.path), folder)
+        elif folder.exists():
             yield (
                 f'{path}.model.path: "{model.path}" holds no file MLmodel; name the folder that mlflow saved, or set '
                 "model.type to custom_model."
             )
 
-    def code(self, path: str, code: CodeSettings | None) -> Findings:
+    def code(self, path: str, deployment: DeploymentSettings, kind: Kind) -> Findings:
+        code = deployment.code
         if code is None:
             return
         missing = list(self.exists(_path(path, "path"), code.path, "folder"))
         yield from missing
-        if not missing and not (self.root / code.path / code.script).is_file():
+        if missing:
+            return
+        folder = self.root / code.path
+        script = folder / code.script
+        if not script.is_file():
             yield f'{path}.script: there is no file "{code.script}" in "{code.path}"; correct the name.'
+        elif folder.resolve() not in script.resolve().parents:
+            yield f'{path}.script: "{code.script}" is outside of "{code.path}", which alone is uploaded; move it there.'
+        else:
+            python = python_of(deployment.environment, self.root)
+            yield from script_findings(f"{path}.script", code.script, script, kind, python)
 
-    def environment(self, path: str, environment: EnvironmentSettings | None) -> Findings:
+    def environment(self, path: str, environment: EnvironmentSettings | None, kind: Kind) -> Findings:
         if environment is None:
             return
         if environment.reference is not None:
@@ -253,6 +292,7 @@ class Rules:
             yield from _alone(path, "image", environment, allowed={"condaFile", "name"})
             if environment.conda_file is not None:
                 yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
+            yield from conda_findings(path, environment, self.root, kind)
 
     def exists(
         self, path: str, value: str, kind: Literal["file", "folder", "file or folder"] = "file or folder"
@@ -261,15 +301,22 @@ class Rules:
         found = {"file": target.is_file(), "folder": target.is_dir(), "file or folder": target.exists()}[kind]
         if not found:
             yield f'{path}: there is no {kind} "{value}"; correct the path (it is relative to the project).'
+        elif not os.access(target, os.R_OK):
+            yield f'{path}: the {kind} "{value}" cannot be read; correct its permissions.'
+        elif target.is_dir() and not any(target.iterdir()):
+            yield f'{path}: the folder "{value}" is empty; put the files there, or correct the path.'
 
 
-def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str]) -> Findings:
-    """Azure's rules for live and mirrored traffic: integers that add up to 0 or 100, one mirror of at most 50 %."""
+def traffic_findings(path: str, endpoint: OnlineEndpointSettings, known: list[str], *, whole: bool = True) -> Findings:
+    """Azure's rules for live and mirrored traffic: integers that add up to 0 or 100, one mirror of at most 50 %.
+
+    Where not the `whole` traffic is sound, nothing is said of its sum.
+    """
     for key, split in (("traffic", endpoint.traffic), ("mirrorTraffic", endpoint.mirror_traffic)):
         for name in (name for name in split if name not in known):
             yield f"{path}.{key}: " + _unknown("deployment", name, known)
     total = sum(endpoint.traffic.values())
-    if total not in (0, 100):
+    if whole and total not in (0, 100):
         shares = ", ".join(f"{name} {share}" for name, share in endpoint.traffic.items())
         yield f"{path}.traffic: percentages add up to {total} ({shares}); they must add up to 100, or 0 for no traffic."
     mirrored = {name: share for name, share in endpoint.mirror_traffic.items() if share}
@@ -310,7 +357,7 @@ def _referenced(path: str, reference: str) -> Findings:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = nearest(name, known)
     return f'there is no {what} "{name}"' + (
-        f'; did you mean "{close[0]}"?' if close else f"; there is: {', '.join(known) or 'none'}."
+        f'; did you mean "{close}"?' if close else f"; there is: {', '.join(known) or 'none'}."
     )

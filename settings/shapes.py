@@ -2,13 +2,17 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from settings.models import Settings
+
+HIDDEN = "a value that is not shown"
+_VARIABLES = "environmentVariables"
 
 
 def key_path(*parts: object) -> str:
@@ -23,17 +27,45 @@ def shape_finding(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{path}: is not a known key{_near(str(key), _allowed(parents))}"
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{path}: {message}, but received {_shown(problem['input'])}; correct the value."
+    shown = HIDDEN if _VARIABLES in location else _shown(problem["input"])
+    return f"{path}: {message}, but received {shown}; {_way_out(problem)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that somebody may have meant: the same but for case, hyphens and underscores, or much like it."""
+    by_form = {_form(each): each for each in known}
+    close = difflib.get_close_matches(_form(name), by_form, n=1)
+    return by_form[close[0]] if close else None
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
+def _way_out(problem: Mapping[str, Any]) -> str:
+    value = problem["input"]
+    if problem["type"] == "string_type" and isinstance(value, int | float):
+        return "put it in quotes."
+    expected = re.findall(r"'([^']+)'", problem["msg"])
+    close = nearest(value, expected) if isinstance(value, str) else None
+    return f'did you mean "{close}"?' if close else "correct the value."
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, default=str)
+    text = json.dumps(_without_variables(value), default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _without_variables(value: Any) -> Any:
+    """A value without those of environment variables, which may be secrets."""
+    if isinstance(value, Mapping):
+        return {key: HIDDEN if key == _VARIABLES else _without_variables(each) for key, each in value.items()}
+    return [_without_variables(each) for each in value] if isinstance(value, list) else value
+
+
 def _near(key: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1)
-    return f'; did you mean "{close[0]}"?' if close else f"; remove it, or use one of {', '.join(allowed)}."
+    close = nearest(key, allowed)
+    return f'; did you mean "{close}"?' if close else f"; remove it, or use one of {', '.join(allowed)}."
 
 
 def _allowed(parents: list[object]) -> list[str]:

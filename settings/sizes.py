@@ -94,9 +94,13 @@ def _unknown(path: str, name: str, online: bool) -> str:
 
 
 def _near(name: str) -> str:
-    wanted = name.lower() if name.lower().startswith("standard_") else f"standard_{name.lower()}"
-    close = difflib.get_close_matches(wanted, known(), n=1, cutoff=0.85)
-    return f'did you mean "{known()[close[0]].name}"?' if close else ""
+    by_form = {_form(size.name): size.name for size in known().values()}
+    close = difflib.get_close_matches(_form(name), by_form, n=1, cutoff=0.8)
+    return f'did you mean "{by_form[close[0]]}"?' if close else ""
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix("standard")
 
 
 def _list() -> dict[str, Any]:

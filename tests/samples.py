@@ -1,5 +1,7 @@
 """Parts of a stack configuration that tests of several layers share."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 DATA_COLLECTOR: dict[str, Any] = {
@@ -11,3 +13,18 @@ DATA_COLLECTOR: dict[str, Any] = {
         "model_outputs": {"enabled": False, "samplingRate": 1},
     },
 }
+
+PROJECT_FILES = {
+    "models/mlflow/MLmodel": "flavors: {python_function: {loader_module: mlflow.sklearn}, sklearn: {}}\n",
+    "models/model.pkl": "a model\n",
+    # A script that both kinds of deployments can be served by, and the packages that both need.
+    "code/score.py": "def init(): ...\ndef run(data): return data\n",
+    "code/conda.yaml": "dependencies: [python=3.11, {pip: [azureml-inference-server-http, azureml-core]}]\n",
+}
+
+
+def write_files(folder: Path, files: Mapping[str, str] = PROJECT_FILES) -> None:
+    """Writes files into a folder, by default those that a configuration of these tests names."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from settings import Settings, parse
+from tests.samples import write_files
 from tests.test_settings import BATCH, BLUE, GREEN, GREEN_PATH, changed, findings
 
 IDS = "/subscriptions/s/resourceGroups/g/providers"
@@ -31,9 +32,7 @@ NIGHTLY = {"every": "day", "at": "02:00", "input": "azureml://datastores/workspa
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the configuration names."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("models/mlflow/MLmodel", "models/model.pkl", "code/score.py", "code/conda.yaml"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("x")
+    write_files(folder)
     return folder
 
 

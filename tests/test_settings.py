@@ -16,7 +16,7 @@ from pulumi.runtime import config as runtime_config
 
 import settings
 from settings import OnlineEndpointSettings, Settings, SettingsError, name_suffix, parse, traffic_findings
-from tests.samples import DATA_COLLECTOR
+from tests.samples import DATA_COLLECTOR, PROJECT_FILES, write_files
 
 ROOT = Path(__file__).parents[1]
 MLFLOW = {"path": "models/mlflow", "type": "mlflow_model"}
@@ -68,11 +68,7 @@ BATCH = ("batchEndpoints", "tumor-batch")
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with the files that the configuration names."""
-    for name in ("models/mlflow/MLmodel", "models/model.pkl", "code/score.py", "code/conda.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-    for name, text in SMOKE_FILES.items():
-        (tmp_path / name).write_text(text)
+    write_files(tmp_path, {**PROJECT_FILES, **SMOKE_FILES})
     return tmp_path
 
 
@@ -182,7 +178,7 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
         (
             ((*ONLINE, "identity"), "system-assigned"),
             "identity: input should be 'system', 'user', or a list of ARM ids of user-assigned identities, "
-            'but received "system-assigned"; correct the value.',
+            'but received "system-assigned"; did you mean "system"?',
         ),
         (((*ONLINE, "identity"), []), "tumor-online.identity: input should be 'system', 'user', or a list"),
         (

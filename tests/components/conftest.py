@@ -10,6 +10,8 @@ import pulumi
 import pytest
 from pulumi.runtime import mocks
 
+from tests.samples import PROJECT_FILES, write_files
+
 SUBSCRIPTION = "10ca1a2e-0000-4000-8000-000000000001"
 TENANT = "10ca1a2e-0000-4000-8000-0000000000aa"
 
@@ -168,14 +170,5 @@ def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_project(folder: Path) -> None:
     """Writes an MLflow model, a pickle, and a scoring script."""
-    files = {
-        "models/mlflow/MLmodel": "flavors: {}",
-        "models/mlflow/model.pkl": "blue",
-        "models/custom/model.pkl": "green",
-        "code/score.py": "def run(data): ...",
-        "code/conda.yaml": "dependencies: [python=3.11]",
-    }
-    for name, text in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    models = {"models/mlflow/model.pkl": "blue", "models/custom/model.pkl": "green"}
+    write_files(folder, {**PROJECT_FILES, **models})
