@@ -26,6 +26,8 @@ BUILT_IN_ROLES: Mapping[str, str] = {
     "1823dd4f-9b8c-4ab6-ab4e-7397a3684615": "AzureML Registry User",
     "ea01e6af-a1c1-4350-9563-ad00f8c72ec5": "Azure Machine Learning Workspace Connection Secrets Reader",
     "64702f94-c441-49e6-a78b-ef80e0188fee": "Azure AI Developer",
+    "b78c5d69-af96-48a3-bf8d-a8b4d589de94": "Azure AI Administrator",
+    "b556d68e-0be0-4f35-a333-ad7ee1ce17ea": "Azure AI Enterprise Network Connection Approver",
     "00482a5a-887f-4fb3-b363-3b7fe8e74483": "Key Vault Administrator",
     "f25e0fa2-a7c8-4377-a976-54943a77a395": "Key Vault Contributor",
     "14b46e9e-c2b7-41b4-b07b-48a6ebf60603": "Key Vault Crypto Officer",
