@@ -31,10 +31,10 @@ batch = {
     name: score(name, endpoint_name=stack.azure_name(name), settings=endpoint)
     for name, endpoint in stack.batch_endpoints.items()
 }
+workspace.protect([*(clusters | kubernetes).values(), *(online | batch).values()])
 
-pulumi.export("subscriptionId", workspace.subscription_id)
-pulumi.export("resourceGroupName", workspace.group_name)
-pulumi.export("workspaceName", workspace.workspace_name)
+for key, value in workspace.outputs.items():
+    pulumi.export(key, value)
 pulumi.export("computeClusters", {name: cluster.name for name, cluster in (clusters | kubernetes).items()})
 pulumi.export("onlineEndpoints", {name: endpoint.outputs for name, endpoint in online.items()})
 pulumi.export("batchEndpoints", {name: endpoint.outputs for name, endpoint in batch.items()})

@@ -12,6 +12,7 @@ from components.existing import look_up, only_in, segments
 from components.ground import WORKSPACE_ID, Ground
 from components.naming import name_in_azure
 from components.new_workspace import NewWorkspace
+from components.protection import Protection
 from components.roles import (
     ACR_PULL,
     ACR_PUSH,
@@ -81,7 +82,17 @@ class MLWorkspace(pulumi.ComponentResource):
         self.cluster_subnet = foundation.new and foundation.new.clusters
         self.purge: list[pulumi.Resource] = []
         self.ready = [*self._complete(foundation.new), *self._uploader()]
+        self.outputs = {
+            "subscriptionId": self.subscription_id,
+            "resourceGroupName": self.group_name,
+            "workspaceName": self.workspace_name,
+        }
         self.register_outputs({"id": self.id, "name": self.name, "location": self.location})
+
+    def protect(self, others: Sequence[pulumi.Resource]) -> None:
+        """Where the stack is protected, has a destroy end before it deletes anything of the workspace or of these."""
+        if self._settings.protect:
+            Protection(f"{self._prefix}-protection", keeps=[self, *others])
 
     def in_workspace(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
         """Options for what Azure deletes together with the workspace."""

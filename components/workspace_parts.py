@@ -185,8 +185,8 @@ def _insights(ground: Ground, logs: Id | None) -> Id:
 
 
 def _registry(ground: Ground) -> Id:
-    settings, private = ground.settings.workspace.container_registry, ground.settings.network.is_private
-    sku = settings.sku or ("premium" if private else "basic")
+    settings, network = ground.settings.workspace.container_registry, ground.settings.network
+    private, sku = network.is_private, settings.sku or ("premium" if network.needs_premium_registry else "basic")
     return containerregistry.Registry(
         f"{ground.prefix}-registry",
         registry_name=ground.global_name(50),

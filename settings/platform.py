@@ -31,7 +31,7 @@ class ContainerRegistrySettings(PartSettings):
     """The container registry, for the images of environments. Only premium has private endpoints and zones."""
 
     sku: Literal["basic", "standard", "premium"] | None = Field(
-        default=None, description="basic without a word; premium where the network is closed to the public."
+        default=None, description="basic without a word; premium where private endpoints lead to it."
     )
     zone_redundancy: bool = Field(default=False, description="Copies in three zones; Azure cannot change it later.")
 
@@ -155,6 +155,12 @@ class NetworkSettings(SettingsModel):
     def is_private(self) -> bool:
         """Whether nothing takes public requests, so that private endpoints are needed."""
         return self.mode != "public" and self.public_access != "enabled"
+
+    @property
+    def needs_premium_registry(self) -> bool:
+        """Whether the registry has private endpoints: also Azure's own, where machines reach only what is approved."""
+        approved = self.isolation == "allow_only_approved_outbound"
+        return self.is_private or (self.mode == "managed" and approved)
 
 
 class SecuritySettings(SettingsModel):

@@ -85,7 +85,7 @@ def _group(settings: Settings) -> Findings:
 
 
 def _parts(settings: Settings) -> Findings:
-    workspace, private = settings.workspace, settings.network.is_private
+    workspace, premium = settings.workspace, settings.network.needs_premium_registry
     for field, (kind, what) in PARTS.items():
         path, part = key_path("workspace", to_camel(field)), getattr(workspace, field)
         yield from id_findings(f"{path}.existing", part.existing, kind, what)
@@ -101,12 +101,12 @@ def _parts(settings: Settings) -> Findings:
             "it, or set security.diagnostics to true."
         )
     registry = workspace.container_registry
-    if registry.sku not in (None, "premium") and private:
+    if registry.sku not in (None, "premium") and premium:
         yield (
             f"workspace.containerRegistry.sku: a {registry.sku} registry has no private endpoints, which network.mode "
-            f"{settings.network.mode} needs; use premium, or set network.publicAccess to enabled."
+            f"{settings.network.mode} needs; use premium, or another mode."
         )
-    if registry.zone_redundancy and not (private or registry.sku == "premium"):
+    if registry.zone_redundancy and not (premium or registry.sku == "premium"):
         yield "workspace.containerRegistry.zoneRedundancy: is for premium registries; set sku to premium, or remove it."
 
 
