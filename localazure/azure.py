@@ -71,6 +71,7 @@ from localazure.providers.ml.workspaces import Workspaces
 from localazure.providers.networks import ENDPOINT_TYPE, Networks
 from localazure.providers.private_dns import PrivateDns
 from localazure.providers.private_endpoints import PrivateEndpoints
+from localazure.providers.private_links import disconnect
 from localazure.providers.registries import ContainerRegistries
 from localazure.providers.security_groups import SecurityGroups
 from localazure.providers.storage import Storage
@@ -248,6 +249,7 @@ class LocalAzure:
             ENDPOINT_TYPE: self._private_endpoints.take_down,
             WORKSPACE_TYPE: self._workspaces.take_down,
         }
+        disconnect(self._cloud, resource.id)
         folded = {kind.lower(): hook for kind, hook in hooks.items()}
         if hook := folded.get(resource.type.lower()):
             hook(resource)

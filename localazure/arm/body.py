@@ -135,6 +135,25 @@ def sequence(holder: Mapping[str, Any], name: str, where: str = "") -> list[Any]
     return [] if value is None else value
 
 
+def texts(holder: Mapping[str, Any], name: str, where: str = "") -> list[str]:
+    """A list of strings; `[]` where it is absent or null."""
+    found = sequence(holder, name, where)
+    for at, value in enumerate(found):
+        if not isinstance(value, str):
+            raise _wrong(f"{name}[{at}]", where, "a string", value)
+    return found
+
+
+def objects(holder: Mapping[str, Any], name: str, where: str = "") -> list[tuple[dict[str, Any], str]]:
+    """A list of objects, each with the path of where it stands; `[]` where it is absent or null."""
+    found = []
+    for at, value in enumerate(sequence(holder, name, where)):
+        if not isinstance(value, dict):
+            raise _wrong(f"{name}[{at}]", where, "an object", value)
+        found.append((value, f"{_path(name, where)}[{at}]"))
+    return found
+
+
 def flag(holder: Mapping[str, Any], name: str, default: bool, where: str = "") -> bool:
     """A boolean."""
     value = _take(holder, name, where, bool, False)

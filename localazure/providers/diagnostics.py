@@ -11,7 +11,7 @@ from localazure.arm.errors import ArmError, invalid
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.common import Json, listing
+from localazure.providers.common import Json, check_name, listing
 from localazure.providers.insights import ANALYTICS_TYPE
 from localazure.providers.scopes import scope_of
 
@@ -50,6 +50,8 @@ class Diagnostics:
     def create(self, call: Call) -> Answer:
         """PUT: 200, new or not."""
         scope, kind = self._scope(call)
+        rule = "1 to 260 letters, digits, hyphens, periods, underscores and spaces; no space or period at the end"
+        check_name(call.params["setting"], r"[A-Za-z0-9_() .-]{0,259}[A-Za-z0-9_()-]", "diagnostic setting", rule)
         sent = read.mapping(call.json(), "properties", required=True)
         sinks = self._sinks(sent)
         entries = {part: _entries(sent, part, kind) for part in ("logs", "metrics")}
@@ -260,9 +262,7 @@ def _entries(sent: Json, part: str, kind: str) -> list[Json]:
     """The logs or metrics of a setting. Raises ArmError (400) for what the type does not have."""
     known = CATEGORIES_OF[kind.lower()][part == "metrics"]
     found = []
-    for at, value in enumerate(read.sequence(sent, part, "properties")):
-        where = f"properties.{part}[{at}]"
-        entry = read.mapping({"it": value}, "it", where, required=True)
+    for entry, where in read.objects(sent, part, "properties"):
         category = read.text(entry, "category", where)
         group = read.text(entry, "categoryGroup", where) if part == "logs" else None
         if (category is None) == (group is None):

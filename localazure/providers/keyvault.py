@@ -28,7 +28,7 @@ from localazure.providers.common import (
     system_data,
     unavailable,
 )
-from localazure.providers.private_links import connections
+from localazure.providers.private_links import connections, disconnect
 
 TYPE = "Microsoft.KeyVault/vaults"
 VAULT = GROUP + "/providers/Microsoft.KeyVault/vaults/{vault}"
@@ -138,6 +138,7 @@ class Vaults:
 
     def remember(self, _call: Call | None, vault: Resource) -> None:
         """Keeps a deleted vault for its retention."""
+        disconnect(self._cloud, vault.id)
         days = vault.properties["softDeleteRetentionInDays"]
         deleted = datetime.now(UTC)
         subscription = "/".join(vault.id.split("/")[:3])

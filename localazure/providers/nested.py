@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
@@ -50,16 +49,17 @@ class Nested:
         self.cloud.store.put(Resource(resource_id, self.type, document))
         return document
 
-    def replace(self, parent: str, sent: list[Any]) -> None:
-        """Makes the children those that a PUT of the parent names. Raises ArmError."""
-        names = [_named(each, self.name, at) for at, each in enumerate(sent)]
+    def replace(self, parent: str, sent: Json) -> None:
+        """Makes the children those that the properties of the parent's body name. Raises ArmError."""
+        bodies = read.objects(sent, self.name, "properties")
+        names = [read.text(each, "name", where, required=True) or "" for each, where in bodies]
         if len({name.lower() for name in names}) < len(names):
             raise invalid(f"Two of properties.{self.name} have the same name.", "InvalidRequestFormat")
         held = {each.name.lower(): each for each in self.of(parent)}
         for name in held.keys() - {name.lower() for name in names}:
             self.refuse_removal(held[name])
             self.cloud.store.delete(held[name].id)
-        for name, body in zip(names, sent, strict=True):
+        for name, (body, _) in zip(names, bodies, strict=True):
             known = held.get(name.lower())
             self.write(known.id if known else f"{parent}/{self.name}/{name}", body)
 
@@ -74,10 +74,3 @@ def etag(existing: Resource | None, properties: Json) -> str:
     if existing is not None and existing.properties == properties:
         return str(existing.document["etag"])
     return f'W/"{uuid.uuid4()}"'
-
-
-def _named(body: Any, name: str, at: int) -> str:
-    where = f"properties.{name}[{at}]"
-    if not isinstance(body, dict):
-        raise invalid(f"'{where}' must be an object.", "InvalidRequestFormat")
-    return read.text(body, "name", where, required=True) or ""

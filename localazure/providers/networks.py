@@ -121,7 +121,7 @@ class Networks:
         self._cloud.store.put(Resource(resource_id, NETWORK_TYPE, document))
         # A PUT that does not speak of subnets keeps them (Azure does since 2024); one that says [] removes them.
         if sent.get("subnets") is not None:
-            self._inner.replace(resource_id, read.sequence(sent, "subnets", "properties"))
+            self._inner.replace(resource_id, sent)
         for subnet in self._inner.of(resource_id):
             self._check_place(subnet.id, _subnet_prefixes(subnet.properties), resource_id)
         properties["subnets"] = self._inner.shown(resource_id)
@@ -143,9 +143,9 @@ class Networks:
         for name, values in _POLICIES.items():
             properties[name] = read.choice(sent, name, values, values[0], "properties")
         properties["serviceEndpoints"] = self._services(sent, resource_id)
-        properties["delegations"] = [
-            _delegation(each, at, resource_id) for at, each in enumerate(read.sequence(sent, "delegations"))
-        ]
+        delegations = read.objects(sent, "delegations", "properties")
+        properties["delegations"] = [_delegation(each, where, resource_id) for each, where in delegations]
+        read.flag(sent, "defaultOutboundAccess", True, "properties")
         for name in ("networkSecurityGroup", "natGateway", "routeTable"):
             self._check_reference(read.mapping(sent, name, "properties"), name, resource_id)
         return {**properties, **occupants(self._cloud, resource_id)}
@@ -177,12 +177,11 @@ class Networks:
         network = self._cloud.store.get(ids.parent(resource_id))
         region = str(network.document["location"]) if network else ""
         found = []
-        for at, each in enumerate(read.sequence(sent, "serviceEndpoints", "properties")):
-            where = f"properties.serviceEndpoints[{at}]"
-            service = read.text(_object(each, where), "service", where, required=True)
+        for each, where in read.objects(sent, "serviceEndpoints", "properties"):
+            service = read.text(each, "service", where, required=True)
             # Storage is reached in the network's own region, all others everywhere.
             everywhere = [region] if service == "Microsoft.Storage" else ["*"]
-            locations = read.sequence(each, "locations", where) or everywhere
+            locations = read.texts(each, "locations", where) or everywhere
             found.append({**each, "locations": locations, "provisioningState": "Succeeded"})
         return found
 
@@ -306,16 +305,11 @@ _POLICIES = {
 }
 
 
-def _object(value: Any, where: str) -> Json:
-    return read.mapping({"it": value}, "it", where, required=True)
-
-
-def _delegation(value: Any, at: int, resource_id: str) -> Json:
-    where = f"properties.delegations[{at}]"
-    name = read.text(_object(value, where), "name", where, required=True)
+def _delegation(value: Json, where: str, resource_id: str) -> Json:
+    name = read.text(value, "name", where, required=True)
     own = read.mapping(value, "properties", where)
     service = read.text(own, "serviceName", f"{where}.properties", required=True)
-    actions = own.get("actions") or ["Microsoft.Network/virtualNetworks/subnets/action"]
+    actions = read.texts(own, "actions", f"{where}.properties") or ["Microsoft.Network/virtualNetworks/subnets/action"]
     properties = {"serviceName": service, "actions": actions, "provisioningState": "Succeeded"}
     kind = SUBNET_TYPE + "/delegations"
     return {"name": name, "id": f"{resource_id}/delegations/{name}", "type": kind, "properties": properties}

@@ -145,12 +145,14 @@ class PrivateDns:
         zone = self._zone(call)
         sent = read.mapping(call.json(), "properties", required=True)
         addresses = [
-            read.text(_record(each), "ipv4Address", "properties.aRecords", required=True) or ""
-            for each in read.sequence(sent, "aRecords", "properties")
+            read.text(each, "ipv4Address", where, required=True) or ""
+            for each, where in read.objects(sent, "aRecords", "properties")
         ]
         ttl = read.integer(sent, "ttl", 0, "properties", least=1, most=2147483647)
         if not ttl or not addresses:
             raise invalid("'properties.ttl' and 'properties.aRecords' are required.", "BadRequest")
+        if not _RECORD_NAME.fullmatch(call.params["record"]):
+            raise invalid(f"The record set name '{call.params['record']}' is invalid.", "BadRequest")
         fresh = self._cloud.store.get(call.path) is None
         document = write_record(self._cloud, zone, call.params["record"], addresses, ttl)
         return Answer(201 if fresh else 200, document)
@@ -238,9 +240,7 @@ def _counts(cloud: Cloud, zone_id: str) -> dict[str, int]:
 
 _ZONE_NAME = re.compile(r"(?=.{1,253}$)[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63}){1,33}")
 
-
-def _record(value: object) -> Json:
-    return read.mapping({"it": value}, "it", "properties.aRecords", required=True)
+_RECORD_NAME = re.compile(r"@|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 
 def _noted(route: Route, note: str) -> Route:

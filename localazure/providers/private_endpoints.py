@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 from localazure.arm import body as read
 from localazure.arm import ids
@@ -36,12 +35,15 @@ from localazure.providers.networks import (
     show_occupants,
 )
 from localazure.providers.private_links import (
+    AUTOMATIC,
+    MANUAL,
     TARGETS,
     Member,
     connection_type,
     connections,
     groups,
     show_connections,
+    tell_endpoint,
 )
 
 ENDPOINT = GROUP + "/providers/Microsoft.Network/privateEndpoints/{endpoint}"
@@ -101,7 +103,7 @@ class PrivateEndpoints:
         interface = (
             existing.hidden["interface"] if existing else self._interface(body, sent, subnet, resource_id, members)
         )
-        hidden = {"subnet": subnet.id, "interface": interface, "target": target.id, "manual": name == _MANUAL}
+        hidden = {"subnet": subnet.id, "interface": interface, "target": target.id, "manual": name == MANUAL}
         self._refuse_turn(existing, target)
         shown = _shown(connection, resource_id, name, _state_of(existing, name))
         properties = self._properties(sent, hidden, name, shown, resource_id)
@@ -112,7 +114,7 @@ class PrivateEndpoints:
         return bool(self._cloud.store.below(endpoint_id, ZONE_GROUP_TYPE))
 
     def _properties(self, sent: Json, hidden: Json, name: str, connection: Json, resource_id: str) -> Json:
-        empty: Json = {_AUTOMATIC: [], _MANUAL: []}
+        empty: Json = {AUTOMATIC: [], MANUAL: []}
         interface = self._cloud.store.get(hidden["interface"])
         assert interface is not None, hidden
         return {
@@ -140,9 +142,9 @@ class PrivateEndpoints:
         if target is None:
             raise no_reference(wanted, resource_id)
         known = groups(target)
-        asked = read.sequence(own, "groupIds", "properties")
+        asked = read.texts(own, "groupIds", "properties")
         if len(asked) != 1 or asked[0] not in known:
-            shown = ", ".join(map(str, asked))
+            shown = ", ".join(asked)
             raise invalid(
                 f"Call to {target.document['type'].partition('/')[0]} failed. Error message: The group id(s) '{shown}' "
                 f"of the private link resource '{target.id}' are not valid; one of: {', '.join(known) or 'none'}.",
@@ -188,7 +190,7 @@ class PrivateEndpoints:
         target = self._cloud.store.get(endpoint.hidden["target"])
         if target is None or endpoint.state == FAILED:
             return
-        name = _MANUAL if endpoint.hidden["manual"] else _AUTOMATIC
+        name = MANUAL if endpoint.hidden["manual"] else AUTOMATIC
         shown = endpoint.properties[name][0]["properties"]
         existing = self._connection_of(endpoint)
         connection_id = existing.id if existing else f"{_connections(target)}/{endpoint.name}.{uuid.uuid4()}"
@@ -239,8 +241,8 @@ class PrivateEndpoints:
                 "a private endpoint.",
                 "MoreThanOnePrivateDnsZoneGroupPerPrivateEndpointNotAllowed",
             )
-        sent = read.sequence(read.mapping(body, "properties"), "privateDnsZoneConfigs", "properties")
-        zones = [self._zone_config(each, at, resource_id) for at, each in enumerate(sent)]
+        sent = read.objects(read.mapping(body, "properties"), "privateDnsZoneConfigs", "properties")
+        zones = [self._zone_config(each, where, resource_id) for each, where in sent]
         if existing is not None:
             self._withdraw_records(existing)
         configs = [_published(name, zone, endpoint, self._members(endpoint)) for name, zone in zones]
@@ -248,9 +250,7 @@ class PrivateEndpoints:
         known = {"id": resource_id, "name": ids.name(resource_id), "type": ZONE_GROUP_TYPE}
         return Composed({**known, "etag": etag(existing, properties), "properties": properties}, {})
 
-    def _zone_config(self, value: Any, at: int, resource_id: str) -> tuple[str, Resource]:
-        where = f"properties.privateDnsZoneConfigs[{at}]"
-        config = read.mapping({"it": value}, "it", where, required=True)
+    def _zone_config(self, config: Json, where: str, resource_id: str) -> tuple[str, Resource]:
         name = read.text(config, "name", where, required=True) or ""
         wanted = read.text(read.mapping(config, "properties", where), "privateDnsZoneId", where, required=True) or ""
         zone = self._cloud.store.get(wanted)
@@ -264,7 +264,7 @@ class PrivateEndpoints:
         interface = self._cloud.store.get(endpoint.hidden["interface"])
         if target is None or interface is None:
             return []
-        name = _MANUAL if endpoint.hidden["manual"] else _AUTOMATIC
+        name = MANUAL if endpoint.hidden["manual"] else AUTOMATIC
         (group,) = endpoint.properties[name][0]["properties"]["groupIds"]
         addresses = [each["properties"]["privateIPAddress"] for each in interface.properties["ipConfigurations"]]
         return list(zip(groups(target)[group], addresses, strict=True))
@@ -334,7 +334,7 @@ class PrivateEndpoints:
         before = connection.properties["privateLinkServiceConnectionState"]
         state = {**before, "status": status, "description": read.text(sent, "description", where) or ""}
         changed = self._cloud.store.put(connection.with_properties(privateLinkServiceConnectionState=state))
-        self._tell_endpoint(connection, state)
+        tell_endpoint(self._cloud, connection, state)
         show_connections(self._cloud, ids.parent(connection.id))
         return Answer(200, changed.document)
 
@@ -345,19 +345,10 @@ class PrivateEndpoints:
         if found is None:
             return Answer(204)
         state = {"status": "Disconnected", "description": "Connection deleted", "actionsRequired": "None"}
-        self._tell_endpoint(found, state)
+        tell_endpoint(self._cloud, found, state)
         self._cloud.store.delete(found.id)
         show_connections(self._cloud, ids.parent(found.id))
         return Answer(200)
-
-    def _tell_endpoint(self, connection: Resource, state: Json) -> None:
-        endpoint = self._cloud.store.get(connection.hidden["endpoint"])
-        if endpoint is None:
-            return
-        name = _MANUAL if endpoint.hidden["manual"] else _AUTOMATIC
-        (held,) = endpoint.properties[name]
-        own = {**held["properties"], "privateLinkServiceConnectionState": state}
-        self._cloud.store.put(endpoint.with_properties(**{name: [{**held, "properties": own}]}))
 
     def _connection(self, call: Call) -> Resource:
         self._above(call, ids.parent(call.path))
@@ -374,19 +365,12 @@ class PrivateEndpoints:
         return found
 
 
-_AUTOMATIC, _MANUAL = "privateLinkServiceConnections", "manualPrivateLinkServiceConnections"
-
-
 def _connection(sent: Json) -> tuple[str, Json]:
     """The one connection of a body, and the list that it stands in. Raises ArmError (400)."""
-    found = [
-        (name, read.mapping({"it": each}, "it", f"properties.{name}", required=True))
-        for name in (_AUTOMATIC, _MANUAL)
-        for each in read.sequence(sent, name, "properties")
-    ]
+    found = [(name, each) for name in (AUTOMATIC, MANUAL) for each, _ in read.objects(sent, name, "properties")]
     if len(found) != 1:
         raise invalid(
-            f"A private endpoint has exactly one connection, in properties.{_AUTOMATIC} or properties.{_MANUAL}; "
+            f"A private endpoint has exactly one connection, in properties.{AUTOMATIC} or properties.{MANUAL}; "
             f"{len(found)} were sent.",
             "InvalidPrivateLinkServiceConnections",
         )
@@ -397,7 +381,7 @@ def _state_of(existing: Resource | None, name: str) -> Json:
     held = existing.properties[name] if existing else []
     if held:
         return held[0]["properties"]["privateLinkServiceConnectionState"]
-    if name == _MANUAL:
+    if name == MANUAL:
         return {"status": "Pending", "description": "Awaiting Approval", "actionsRequired": "None"}
     return {"status": "Approved", "description": "Auto-Approved", "actionsRequired": "None"}
 

@@ -14,6 +14,8 @@ STORAGE = "Microsoft.Storage/storageAccounts"
 VAULT = "Microsoft.KeyVault/vaults"
 REGISTRY = "Microsoft.ContainerRegistry/registries"
 WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
+# The two lists of a private endpoint: what whoever makes it may approve, and what waits for somebody who may.
+AUTOMATIC, MANUAL = "privateLinkServiceConnections", "manualPrivateLinkServiceConnections"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,23 @@ def show_connections(cloud: Cloud, target_id: str) -> None:
     if "privateLinkCount" in target.properties:
         changes["privateLinkCount"] = len(changes["privateEndpointConnections"])
     cloud.store.put(target.with_properties(**changes))
+
+
+def disconnect(cloud: Cloud, target_id: str) -> None:
+    """Has the private endpoints of a resource that goes say so. They stay, and lead nowhere."""
+    for row in _rows(cloud, target_id):
+        tell_endpoint(cloud, row, {"status": "Disconnected", "description": "Deleted state", "actionsRequired": "None"})
+
+
+def tell_endpoint(cloud: Cloud, connection: Resource, state: Json) -> None:
+    """Has a private endpoint show the state of a connection."""
+    endpoint = cloud.store.get(connection.hidden["endpoint"])
+    if endpoint is None:
+        return
+    name = MANUAL if endpoint.hidden["manual"] else AUTOMATIC
+    (held,) = endpoint.properties[name]
+    own = {**held["properties"], "privateLinkServiceConnectionState": state}
+    cloud.store.put(endpoint.with_properties(**{name: [{**held, "properties": own}]}))
 
 
 def connection_type(target: Resource) -> str:

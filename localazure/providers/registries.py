@@ -27,7 +27,7 @@ from localazure.providers.common import (
     system_data,
     unavailable,
 )
-from localazure.providers.private_links import connections
+from localazure.providers.private_links import connections, disconnect
 
 TYPE = "Microsoft.ContainerRegistry/registries"
 REGISTRY = GROUP + "/providers/Microsoft.ContainerRegistry/registries/{registry}"
@@ -39,7 +39,8 @@ class ContainerRegistries:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._registries = Plain(cloud, TYPE, REGISTRY, self._compose)
+        removed = lambda _call, registry: disconnect(cloud, registry.id)  # noqa: E731
+        self._registries = Plain(cloud, TYPE, REGISTRY, self._compose, removed)
 
     def routes(self) -> list[Route]:
         provider = SUBSCRIPTION + "/providers/Microsoft.ContainerRegistry"

@@ -86,7 +86,7 @@ class SecurityGroups:
             "provisioningState": "Succeeded",
         }
         if sent.get("securityRules") is not None:
-            self._inner.replace(resource_id, read.sequence(sent, "securityRules", "properties"))
+            self._inner.replace(resource_id, sent)
         if using := self._subnets_of(resource_id):
             properties["subnets"] = [{"id": each} for each in using]
         properties["securityRules"] = self._inner.shown(resource_id)
@@ -103,7 +103,7 @@ class SecurityGroups:
             raise invalid("'properties.priority' is required: 100 to 4096.", "ValidationError")
         rule["priority"] = read.integer(sent, "priority", 0, "properties", least=100, most=4096)
         for one, several in _SIDES:
-            if not rule.get(one) and not rule.get(several):
+            if not read.text(rule, one, "properties") and not read.texts(rule, several, "properties"):
                 raise invalid(
                     f"Security rule {ids.name(resource_id)} has neither '{one}' nor '{several}'; it must have one.",
                     "SecurityRuleParameterNotSpecified",

@@ -35,7 +35,7 @@ from localazure.providers.common import (
     unavailable,
     with_state,
 )
-from localazure.providers.private_links import connections
+from localazure.providers.private_links import connections, disconnect
 
 TYPE = "Microsoft.Storage/storageAccounts"
 ACCOUNT = GROUP + "/providers/Microsoft.Storage/storageAccounts/{account}"
@@ -162,6 +162,7 @@ class Storage:
             self._cloud.store.put(with_state(account, "Failed"))
 
     def _removed(self, _call: Call, account: Resource) -> None:
+        disconnect(self._cloud, account.id)
         self._cloud.store.after_commit(lambda: self.take_down(account))
 
     def take_down(self, account: Resource) -> None:

@@ -180,10 +180,10 @@ def require_managed(mode: str) -> None:
 def check_rule(cloud: Cloud, name: str, sent: Json, mode: str, where: str) -> Json:
     """A rule as it is kept. Raises ArmError (400)."""
     require_managed(mode)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,79}", name, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z0-9]([\w.-]{0,78}\w)?", name, re.ASCII):
         raise invalid(
             f"The outbound rule name '{name}' is invalid: 1 to 80 letters, digits, hyphens, periods and underscores, "
-            "beginning with a letter or digit.",
+            "from a letter or digit to one, or to an underscore.",
             "ValidationError",
         )
     kind = read.choice(sent, "type", tuple(_CHECKS), None, where)

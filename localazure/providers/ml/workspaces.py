@@ -48,11 +48,15 @@ from localazure.providers.ml.names import (
     WORKSPACES,
     workspace_of,
 )
+from localazure.providers.private_links import disconnect
 
+CONNECTION_TYPE = WORKSPACE_TYPE + "/privateEndpointConnections"
 SOFT_DELETED_TYPE = WORKSPACE_TYPE + "/softDeleted"
 RETENTION = timedelta(days=14)
 # What a soft delete deletes for good (learn.microsoft.com/azure/machine-learning/concept-soft-delete).
-_HARD_DELETED = tuple(kind.lower() for kind in (COMPUTE_TYPE, ONLINE_ENDPOINT_TYPE, BATCH_ENDPOINT_TYPE))
+_HARD_DELETED = tuple(
+    kind.lower() for kind in (COMPUTE_TYPE, ONLINE_ENDPOINT_TYPE, BATCH_ENDPOINT_TYPE, CONNECTION_TYPE)
+)
 _PAGE = 100
 
 
@@ -259,6 +263,7 @@ class Workspaces:
         workspace = self._cloud.store.get(operation.resource)
         if workspace is None:
             return
+        disconnect(self._cloud, workspace.id)
         if not operation.payload.get("purge"):
             self._remember(workspace)
         self._cloud.store.delete(workspace.id)

@@ -186,6 +186,7 @@ def _workspace(world: World, _above: str, number: int) -> Json | None:
     if storage is None or vault is None:
         return None
     own = {"storageAccount": storage, "keyVault": vault, "description": f"number {number}"}
+    own["managedNetwork"] = {"isolationMode": "AllowOnlyApprovedOutbound"}
     return _tracked(number, identity={"type": "SystemAssigned"}, properties=own)
 
 
@@ -307,6 +308,66 @@ def _workflow(_world: World, _above: str, number: int) -> Json:
     return _tracked(number, identity={"type": "SystemAssigned"}, properties={"definition": definition})
 
 
+def _network(_world: World, _above: str, number: int) -> Json:
+    return _tracked(number, properties={"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}})
+
+
+def _subnet(_world: World, _above: str, number: int) -> Json:
+    services = ["Microsoft.Storage", "Microsoft.KeyVault", "Microsoft.Sql"][: number % 4]
+    return {
+        "properties": {"addressPrefix": "10.0.1.0/24", "serviceEndpoints": [{"service": each} for each in services]}
+    }
+
+
+def _security_rule(_world: World, _above: str, number: int) -> Json:
+    ports = {"sourcePortRange": "*", "destinationPortRange": "443"}
+    sides = {"sourceAddressPrefix": "VirtualNetwork", "destinationAddressPrefix": "*", **ports}
+    own = {"protocol": "Tcp", "access": "Allow", "direction": "Inbound", "priority": 100 + number}
+    return {"properties": {**own, **sides}}
+
+
+def _group_of(above: str) -> str:
+    return above.partition("/providers/")[0]
+
+
+def _private_endpoint(world: World, above: str, number: int) -> Json | None:
+    target, subnet = world.some("storage"), world.some("subnet")
+    link = {"name": "blob", "properties": {"privateLinkServiceId": target, "groupIds": ["blob"]}}
+    own = {"subnet": {"id": subnet}, "privateLinkServiceConnections": [link]}
+    return _tracked(number, properties=own) if target and subnet else None
+
+
+def _zone(_world: World, _above: str, number: int) -> Json:
+    return {**_tracked(number), "location": "global"}
+
+
+def _zone_link(world: World, above: str, number: int) -> Json | None:
+    network = world.some("network", _group_of(above))
+    own = {"virtualNetwork": {"id": network}, "registrationEnabled": bool(number % 2)}
+    return {**_tracked(number), "location": "global", "properties": own} if network else None
+
+
+def _record(_world: World, _above: str, number: int) -> Json:
+    return {"properties": {"ttl": 60 + number, "aRecords": [{"ipv4Address": f"10.0.0.{number}"}]}}
+
+
+def _zone_group(world: World, _above: str, number: int) -> Json | None:
+    zone = world.some("zone")
+    config = {"name": f"zone-{number}", "properties": {"privateDnsZoneId": zone}}
+    return {"properties": {"privateDnsZoneConfigs": [config]}} if zone else None
+
+
+def _setting(world: World, _above: str, number: int) -> Json | None:
+    analytics = world.some("analytics")
+    logs = [{"categoryGroup": "allLogs", "enabled": bool(number % 2)}]
+    metrics = [{"category": "AllMetrics", "enabled": True}]
+    return {"properties": {"workspaceId": analytics, "logs": logs, "metrics": metrics}} if analytics else None
+
+
+def _outbound_rule(_world: World, _above: str, number: int) -> Json:
+    return {"properties": {"type": "FQDN", "destination": f"host{number}.example.org"}}
+
+
 # Types --------------------------------------------------------------------------------------------------------
 
 _POLL = "properties.properties.AzureAsyncOperationUri"
@@ -314,6 +375,7 @@ _STATE = "properties.provisioningState"
 # Which version is the latest depends on the others.
 _LABELS = "properties.properties.azureml.labels"
 _SECRETS = "properties.credentials.secrets"
+_LINKED = "properties.privateEndpointConnections"
 
 _ASSETS = (
     ("model", "models", _asset, _model, ()),
@@ -361,6 +423,7 @@ _ALL = [
             Action("regenerateKey", {"keyName": "key1"}, writes=True),
         ),
         lasting=True,
+        derived=(_LINKED,),
     ),
     Kind(
         "container",
@@ -456,6 +519,8 @@ _ALL = [
         _tags,
         buried=True,
         own=(_STATE,),
+        # What it stands on has outbound rules of its own, and a rule is shown by the workspace, too.
+        derived=("properties.managedNetwork",),
         actions=(Action("listKeys"),),
     ),
     Kind(
@@ -558,6 +623,114 @@ _ALL = [
         _tags,
         own=(_STATE,),
         lasting=True,
+    ),
+    Kind(
+        "outbound rule",
+        ("workspace",),
+        "outboundRules",
+        ("pypi", "Conda"),
+        _outbound_rule,
+        own=("properties",),
+        # Azure's own rules are in their list, too.
+        listed=False,
+    ),
+    Kind(
+        "network",
+        ("group",),
+        _provider("Microsoft.Network/virtualNetworks"),
+        ("net1", "Net2"),
+        _network,
+        _tags,
+        own=(_STATE,),
+        moves=("etag",),
+        derived=("properties.subnets",),
+        lasting=True,
+    ),
+    Kind(
+        "subnet",
+        ("network",),
+        "subnets",
+        ("inner",),
+        _subnet,
+        own=(_STATE,),
+        moves=("etag",),
+        derived=("properties.ipConfigurations", "properties.privateEndpoints"),
+        lasting=True,
+    ),
+    Kind(
+        "security group",
+        ("group",),
+        _provider("Microsoft.Network/networkSecurityGroups"),
+        ("nsg1", "Nsg2"),
+        lambda world, above, number: _tracked(number, properties={}),
+        _tags,
+        own=(_STATE,),
+        moves=("etag",),
+        derived=("properties.securityRules",),
+    ),
+    Kind(
+        "security rule",
+        ("security group",),
+        "securityRules",
+        ("https",),
+        _security_rule,
+        own=(_STATE,),
+        moves=("etag",),
+    ),
+    Kind(
+        "zone",
+        ("group",),
+        _provider("Microsoft.Network/privateDnsZones"),
+        ("privatelink.blob.core.windows.net",),
+        _zone,
+        _tags,
+        own=(_STATE,),
+        moves=("etag",),
+        derived=(
+            "properties.numberOfRecordSets",
+            "properties.numberOfVirtualNetworkLinks",
+            "properties.numberOfVirtualNetworkLinksWithRegistration",
+        ),
+        lasting=True,
+    ),
+    Kind(
+        "zone link",
+        ("zone",),
+        "virtualNetworkLinks",
+        ("net",),
+        _zone_link,
+        _tags,
+        own=(_STATE,),
+        moves=("etag",),
+    ),
+    Kind("record", ("zone",), "A", ("host", "Other"), _record, moves=("etag",), listed=False),
+    Kind(
+        "private endpoint",
+        ("group",),
+        _provider("Microsoft.Network/privateEndpoints"),
+        ("pe1", "Pe2"),
+        _private_endpoint,
+        _tags,
+        own=(_STATE,),
+        moves=("etag",),
+        derived=("properties.customDnsConfigs", "properties.privateLinkServiceConnections"),
+    ),
+    Kind(
+        "zone group",
+        ("private endpoint",),
+        "privateDnsZoneGroups",
+        ("default",),
+        _zone_group,
+        own=(_STATE,),
+        moves=("etag",),
+    ),
+    Kind(
+        "diagnostic setting",
+        ("vault", "registry", "network"),
+        _provider("microsoft.insights/diagnosticSettings"),
+        ("to-logs",),
+        _setting,
+        moves=(),
     ),
     Kind(
         "autoscale setting",

@@ -110,7 +110,8 @@ class Standing:
             if route.resource.match(resource_id) and "*" not in route.resource.text:
                 action = route.template.text.removeprefix(route.resource.text)
                 return resource_id + action, KINDS[name]
-        for named, part in (("assignment", "roleAssignments/{"), ("role", "roleDefinitions/{")):
+        scoped = {"roleAssignments/{": "assignment", "roleDefinitions/{": "role", "Settings/{": "diagnostic setting"}
+        for part, named in scoped.items():
             if named in self.ids and part in route.template.text:
                 return self.ids[named], KINDS[named]
         return self.beside(route), None
