@@ -7,7 +7,7 @@ how-to-collect-production-data, how-to-deploy-mlflow-models-online-endpoints and
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from settings.models import ModelSettings, OnlineDeploymentSettings, OnlineEndpointSettings
 from settings.serving import DataCollectorSettings, SmokeTestSettings
@@ -21,7 +21,9 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 DATA_REFERENCE = re.compile(r"azureml:[^:@/]+:[^:@/]+")
 CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # What HTTP takes as the name of a header.
-HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+# Of bytes, as Linux takes them: in a path, and in each part of it.
+LONGEST_PATH, LONGEST_PART = 1024, 255
 
 Findings = Iterator[str]
 
@@ -53,7 +55,7 @@ def serving_findings(path: str, deployment: OnlineDeploymentSettings, root: Path
 
 def _container(path: str, deployment: OnlineDeploymentSettings) -> Findings:
     mount = deployment.model_mount_path
-    if mount is not None and (not mount.startswith("/") or not PurePosixPath(mount).parts[1:] or ".." in mount):
+    if mount is not None and not _is_folder(mount):
         yield f'{path}.modelMountPath: "{mount}" is not a folder in a container; write one like /var/models.'
     if not _is_served_by_azure(deployment.model):
         return
@@ -68,6 +70,13 @@ def _container(path: str, deployment: OnlineDeploymentSettings) -> Findings:
             "package indexes, which the deployment would not reach; set it to enabled, or set model.type to "
             "custom_model, with code and an environment of your own."
         )
+
+
+def _is_folder(mount: str) -> bool:
+    parts = mount.removesuffix("/").split("/")[1:]
+    plain = all(len(part.encode()) <= LONGEST_PART and part.isprintable() for part in parts)
+    named = parts and all(part not in ("", ".", "..") for part in parts)
+    return bool(mount.startswith("/") and named and plain and len(mount.encode()) <= LONGEST_PATH)
 
 
 def _probes(path: str, deployment: OnlineDeploymentSettings) -> Findings:
