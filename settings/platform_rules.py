@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from settings.arm_ids import id_findings
 from settings.base import SettingsModel
 from settings.models import ComputeClusterSettings, Settings
+from settings.regions import region_findings
 from settings.shapes import key_path
 from settings.sizes import size_findings
 
@@ -69,6 +70,8 @@ def _workspace(settings: Settings) -> Findings:
     yield from id_findings("workspace.existing", workspace.existing, WORKSPACE, "a workspace")
     if workspace.existing is None and not settings.location:
         yield "azure-native:location: is missing; set it: pulumi config set azure-native:location eastus."
+    elif settings.location:
+        yield from region_findings("azure-native:location", settings.location)
 
 
 def _group(settings: Settings) -> Findings:

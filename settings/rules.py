@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import is_id
+from settings.asset_rules import asset_findings
 from settings.file_rules import conda_findings, mlflow_findings, python_of
 from settings.limit_rules import label_findings, limit_findings, tag_findings
 from settings.models import (
@@ -76,6 +77,7 @@ class Rules:
         if (build := self.settings.workspace.image_build_compute) is not None:
             yield from self.compute("workspace.imageBuildCompute", build)
         yield from self.suffix()
+        yield from asset_findings(self.settings)
 
     def suffix(self) -> Findings:
         if "nameSuffix" not in self.raw:

@@ -7,7 +7,7 @@ how-to-collect-production-data, how-to-deploy-mlflow-models-online-endpoints and
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from settings.models import ModelSettings, OnlineDeploymentSettings, OnlineEndpointSettings
 from settings.serving import DataCollectorSettings, SmokeTestSettings
@@ -21,7 +21,11 @@ COLLECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 DATA_REFERENCE = re.compile(r"azureml:[^:@/]+:[^:@/]+")
 CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # What HTTP takes as the name of a header.
-HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+# Of bytes, as Linux takes them: in a path, and in each part of it.
+LONGEST_PATH, LONGEST_PART = 1024, 255
+# What counts of probes and of requests go up to.
+MOST = 10_000
 
 Findings = Iterator[str]
 
@@ -45,6 +49,7 @@ def serving_findings(path: str, deployment: OnlineDeploymentSettings, root: Path
     """What is wrong with how a deployment is run, watched and tested; files are relative to `root`."""
     yield from _container(path, deployment)
     yield from _probes(path, deployment)
+    yield from _counts(path, deployment)
     if deployment.data_collector:
         yield from _collector(key_path(path, "dataCollector"), deployment.data_collector)
     if deployment.smoke_test:
@@ -53,7 +58,7 @@ def serving_findings(path: str, deployment: OnlineDeploymentSettings, root: Path
 
 def _container(path: str, deployment: OnlineDeploymentSettings) -> Findings:
     mount = deployment.model_mount_path
-    if mount is not None and (not mount.startswith("/") or not PurePosixPath(mount).parts[1:] or ".." in mount):
+    if mount is not None and not _is_folder(mount):
         yield f'{path}.modelMountPath: "{mount}" is not a folder in a container; write one like /var/models.'
     if not _is_served_by_azure(deployment.model):
         return
@@ -68,6 +73,25 @@ def _container(path: str, deployment: OnlineDeploymentSettings) -> Findings:
             "package indexes, which the deployment would not reach; set it to enabled, or set model.type to "
             "custom_model, with code and an environment of your own."
         )
+
+
+def _is_folder(mount: str) -> bool:
+    parts = mount.removesuffix("/").split("/")[1:]
+    plain = all(len(part.encode()) <= LONGEST_PART and part.isprintable() for part in parts)
+    named = parts and all(part not in ("", ".", "..") for part in parts)
+    return bool(mount.startswith("/") and named and plain and len(mount.encode()) <= LONGEST_PATH)
+
+
+def _counts(path: str, deployment: OnlineDeploymentSettings) -> Findings:
+    probes = {"livenessProbe": deployment.liveness_probe, "readinessProbe": deployment.readiness_probe}
+    probes |= {"startupProbe": deployment.startup_probe} if deployment.startup_probe else {}
+    most = deployment.request_settings.max_concurrent_requests_per_instance
+    counts = {"requestSettings.maxConcurrentRequestsPerInstance": most}
+    counts |= {f"{key}.successThreshold": probe.success_threshold for key, probe in probes.items()}
+    counts |= {f"{key}.failureThreshold": probe.failure_threshold for key, probe in probes.items()}
+    for key, count in counts.items():
+        if count > MOST:
+            yield f"{path}.{key}: {count} is more than {MOST}; lower it."
 
 
 def _probes(path: str, deployment: OnlineDeploymentSettings) -> Findings:
