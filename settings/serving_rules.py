@@ -24,8 +24,6 @@ CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECA
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 # Of bytes, as Linux takes them: in a path, and in each part of it.
 LONGEST_PATH, LONGEST_PART = 1024, 255
-# What counts of probes and of requests go up to.
-MOST = 10_000
 
 Findings = Iterator[str]
 
@@ -49,7 +47,6 @@ def serving_findings(path: str, deployment: OnlineDeploymentSettings, root: Path
     """What is wrong with how a deployment is run, watched and tested; files are relative to `root`."""
     yield from _container(path, deployment)
     yield from _probes(path, deployment)
-    yield from _counts(path, deployment)
     if deployment.data_collector:
         yield from _collector(key_path(path, "dataCollector"), deployment.data_collector)
     if deployment.smoke_test:
@@ -80,18 +77,6 @@ def _is_folder(mount: str) -> bool:
     plain = all(len(part.encode()) <= LONGEST_PART and part.isprintable() for part in parts)
     named = parts and all(part not in ("", ".", "..") for part in parts)
     return bool(mount.startswith("/") and named and plain and len(mount.encode()) <= LONGEST_PATH)
-
-
-def _counts(path: str, deployment: OnlineDeploymentSettings) -> Findings:
-    probes = {"livenessProbe": deployment.liveness_probe, "readinessProbe": deployment.readiness_probe}
-    probes |= {"startupProbe": deployment.startup_probe} if deployment.startup_probe else {}
-    most = deployment.request_settings.max_concurrent_requests_per_instance
-    counts = {"requestSettings.maxConcurrentRequestsPerInstance": most}
-    counts |= {f"{key}.successThreshold": probe.success_threshold for key, probe in probes.items()}
-    counts |= {f"{key}.failureThreshold": probe.failure_threshold for key, probe in probes.items()}
-    for key, count in counts.items():
-        if count > MOST:
-            yield f"{path}.{key}: {count} is more than {MOST}; lower it."
 
 
 def _probes(path: str, deployment: OnlineDeploymentSettings) -> Findings:
