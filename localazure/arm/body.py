@@ -218,10 +218,10 @@ def choice(
     raise invalid(f"'{_path(name, where)}' is {sent!r}; it must be one of {', '.join(values)}.", "ValidationError")
 
 
-# Nine digits are far above any limit, and far below what a float overflows at.
-_COUNT = "([0-9]{1,9})"
+# Ten digits hold any number of 32 bits, and are far below what a float overflows at.
+_COUNT = "([0-9]{1,10})"
 _DURATION = re.compile(
-    rf"P(?:{_COUNT}D)?(?:T(?:{_COUNT}H)?(?:{_COUNT}M)?(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)S)?)?", re.ASCII
+    rf"P(?:{_COUNT}D)?(?:T(?:{_COUNT}H)?(?:{_COUNT}M)?(?:([0-9]{{1,10}}(?:\.[0-9]{{1,9}})?)S)?)?", re.ASCII
 )
 
 
