@@ -185,7 +185,7 @@ def _workspace(world: World, _above: str, number: int) -> Json | None:
     storage, vault = world.some("storage"), world.some("vault")
     if storage is None or vault is None:
         return None
-    own = {"storageAccount": storage, "keyVault": vault, "description": f"number {number}"}
+    own: Json = {"storageAccount": storage, "keyVault": vault, "description": f"number {number}"}
     own["managedNetwork"] = {"isolationMode": "AllowOnlyApprovedOutbound"}
     return _tracked(number, identity={"type": "SystemAssigned"}, properties=own)
 
