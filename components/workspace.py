@@ -91,8 +91,9 @@ class MLWorkspace(pulumi.ComponentResource):
 
     def protect(self, others: Sequence[pulumi.Resource]) -> None:
         """Where the stack is protected, has a destroy end before it deletes anything of the workspace or of these."""
-        if self._settings.protect:
-            Protection(f"{self._prefix}-protection", keeps=[self, *others])
+        enabled = self._settings.protect
+        if enabled is not None:
+            Protection(f"{self._prefix}-protection", keeps=[self, *others], enabled=enabled)
 
     def in_workspace(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
         """Options for what Azure deletes together with the workspace."""

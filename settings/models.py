@@ -310,9 +310,10 @@ class Settings(SettingsModel):
         default=SecuritySettings(),
         description="Identities instead of keys, roles, recovery of what is deleted, and resource logs.",
     )
-    protect: bool = Field(
-        default=False,
-        description="Whether Pulumi refuses to delete what holds data (workspace, storage, vault, registry).",
+    protect: Annotated[bool | None, BeforeValidator(_auto, json_schema_input_type=bool | Literal["auto"])] = Field(
+        default=None,
+        description="true: Pulumi deletes nothing that holds data, and no destroy begins; false lifts that; without it "
+        "nothing is kept.",
     )
     compute_clusters: dict[str, ComputeClusterSettings] = Field(
         default_factory=dict, description="Clusters for batch jobs, by name."

@@ -48,7 +48,7 @@ def place(**settings: Any) -> tuple[Any, ...]:
 
 def test_without_a_word_everything_is_open_and_nothing_is_protected(root: Path) -> None:
     stack = parse(changed(), root)
-    assert (stack.network.mode, stack.network.is_private, stack.protect) == ("public", False, False)
+    assert (stack.network.mode, stack.network.is_private, stack.protect) == ("public", False, None)
     assert stack.security == Settings().security
     assert not stack.security.keyless
 

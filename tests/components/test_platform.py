@@ -68,10 +68,13 @@ def of(run: Any) -> Callable[..., World]:
 def ground(settings: Settings) -> None:
     """The workspace, its clusters, and what one deployment uploads: what endpoints stand on."""
     workspace = MLWorkspace("workspace", settings=settings)
-    for name, cluster in settings.compute_clusters.items():
-        ComputeCluster(name, cluster_name=settings.azure_name(name), settings=cluster, workspace=workspace)
+    clusters = [
+        ComputeCluster(name, cluster_name=settings.azure_name(name), settings=own, workspace=workspace)
+        for name, own in settings.compute_clusters.items()
+    ]
     blue = settings.online_endpoints["tumor-online"].deployments["blue"]
-    DeploymentAssets("tumor-online-blue", settings=blue, workspace=workspace)
+    assets = DeploymentAssets("tumor-online-blue", settings=blue, workspace=workspace)
+    workspace.protect([*clusters, assets])
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,7 @@ def test_each_part_of_prod_is_reached_by_a_private_endpoint_and_by_name(prod: Wo
     for link in prod.of_type(":VirtualNetworkLink"):
         assert "workspace-network-vnet" in link.dependencies
     for subresource in reached:
+        assert prod[f"workspace-{subresource}-link-endpoint"].ignored == ["customDnsConfigs"], "Azure takes them out"
         names = prod[f"workspace-{subresource}-link-names"]
         assert names.dependencies >= {f"workspace-{subresource}-link-endpoint"}
         assert any(each.endswith("-link") for each in names.dependencies), "the network sees the zone before"
@@ -252,7 +256,15 @@ def test_a_workspace_is_called_described_and_tagged_as_the_configuration_says(of
 
 def test_what_holds_data_is_protected_and_nothing_else(prod: World) -> None:
     protected = {each.name for each in prod.registered if each.request.protect}
-    assert protected == {f"workspace-{each}" for each in HOLDS_DATA}
+    assert protected == {f"workspace-{each}" for each in (*HOLDS_DATA, "protection")}
+
+
+def test_nothing_is_deleted_before_what_is_protected(prod: World, of: Callable[..., World]) -> None:
+    others = {each.name for each in prod.registered if each.request.custom}
+    assert prod["workspace-protection"].dependencies >= others, "it is the first that a destroy meets"
+    lifted = of("prod", lambda raw: raw.update(protect=False))
+    assert not any(each.request.protect for each in lifted.registered)
+    assert "workspace-protection" in lifted.names(), "Pulumi wants to know that it is let go before it deletes it"
 
 
 def test_what_is_deleted_can_be_recovered(prod: World) -> None:
