@@ -6,7 +6,7 @@ import re
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError, invalid, resource_not_found
+from localazure.arm.errors import ArmError, invalid, resource_not_found, user_error
 from localazure.arm.operations import Kind
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
@@ -14,6 +14,7 @@ from localazure.providers import private_links
 from localazure.providers.cloud import Cloud, stable_id
 from localazure.providers.common import Json, long_headers
 from localazure.providers.ml.names import WORKSPACE, WORKSPACE_FAMILY, WORKSPACE_TYPE, workspace_of
+from localazure.providers.networks import find_subnet
 
 RULES = WORKSPACE + "/outboundRules"
 RULE = RULES + "/{rule}"
@@ -158,6 +159,62 @@ def show_rules(cloud: Cloud, workspace_id: str) -> None:
     held = workspace.properties["managedNetwork"]
     rules = _shown(cloud, workspace.id, workspace.properties, _is_active(held))
     cloud.store.put(workspace.with_properties(managedNetwork={**held, "outboundRules": rules}))
+
+
+def is_managed(workspace: Resource) -> bool:
+    """Whether a workspace has a managed network."""
+    return workspace.properties["managedNetwork"]["isolationMode"] != DISABLED
+
+
+def refuse_deployment(workspace: Resource, egress: str) -> None:
+    """A deployment comes up in a managed network that is there, and has no way out of its own beside it.
+
+    Raises:
+        ArmError: 400.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-managed-network (provision it before an online
+    deployment), …/concept-secure-online-endpoint (egress_public_network_access is for the older kind of isolation).
+    """
+    if not is_managed(workspace):
+        return
+    if egress == "Disabled":
+        raise user_error(
+            400,
+            "'properties.egressPublicNetworkAccess' is Disabled in a workspace with a managed network, whose outbound "
+            "rules say what a deployment reaches; leave it out.",
+        )
+    if not _is_active(workspace.properties["managedNetwork"]):
+        raise user_error(
+            400,
+            f"The managed network of the workspace '{workspace.name}' is not provisioned, and an online deployment "
+            "does not provision it: POST …/provisionManagedNetwork, create the workspace with provisionNetworkNow, or "
+            "create a compute first.",
+        )
+
+
+def refuse_compute(cloud: Cloud, workspace: Resource, inner: Json, asking: str) -> None:
+    """A compute is in the workspace's managed network, in a subnet that is there, or has a public address.
+
+    Raises:
+        ArmError: 400.
+    """
+    wanted = (inner.get("subnet") or {}).get("id")
+    if wanted and is_managed(workspace):
+        raise user_error(
+            400,
+            f"'properties.properties.subnet' is '{wanted}', and the workspace has a managed network: its computes are "
+            "in that one. Leave it out.",
+        )
+    if wanted:
+        find_subnet(cloud, wanted, asking)
+    elif inner.get("enableNodePublicIp") is False and not (
+        is_managed(workspace) or private_links.has_approved(cloud, workspace.id)
+    ):
+        raise user_error(
+            400,
+            "'properties.properties.enableNodePublicIp' is false, which needs a subnet, a managed network or a private "
+            "endpoint to the workspace.",
+        )
 
 
 def keep_rule(cloud: Cloud, workspace_id: str, name: str, rule: Json) -> None:
