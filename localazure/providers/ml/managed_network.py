@@ -13,7 +13,14 @@ from localazure.arm.store import Operation, Resource
 from localazure.providers import private_links
 from localazure.providers.cloud import Cloud, stable_id
 from localazure.providers.common import Json, long_headers
-from localazure.providers.ml.names import WORKSPACE, WORKSPACE_FAMILY, WORKSPACE_TYPE, workspace_of
+from localazure.providers.ml.names import (
+    COMPUTE_TYPE,
+    ONLINE_ENDPOINT_TYPE,
+    WORKSPACE,
+    WORKSPACE_FAMILY,
+    WORKSPACE_TYPE,
+    workspace_of,
+)
 from localazure.providers.networks import find_subnet
 
 RULES = WORKSPACE + "/outboundRules"
@@ -21,6 +28,7 @@ RULE = RULES + "/{rule}"
 RULE_TYPE = WORKSPACE_TYPE + "/outboundRules"
 DISABLED, INTERNET, APPROVED = "Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound"
 ISOLATION = (DISABLED, INTERNET, APPROVED)
+_CHANGES = {DISABLED: ISOLATION, INTERNET: (INTERNET, APPROVED), APPROVED: (APPROVED,)}
 _WHERE = "properties.managedNetwork"
 
 
@@ -117,7 +125,7 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
     mode = read.choice(sent, "isolationMode", ISOLATION, DISABLED, _WHERE) or DISABLED
     found: Json = {
         "isolationMode": mode,
-        "changeableIsolationModes": [INTERNET, APPROVED],
+        "changeableIsolationModes": [each for each in _CHANGES[mode] if each != DISABLED],
         "enableNetworkMonitor": False,
         "enableFirewallLog": False,
     }
@@ -137,6 +145,33 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
         ),
         "status": before.get("status") or {"status": "Inactive", "sparkReady": False},
     }
+
+
+def refuse_turn(cloud: Cloud, workspace: Resource, wanted: Json) -> None:
+    """A managed network is not given up, lets no more out than before, and is there before what runs in it.
+
+    Raises:
+        ArmError: 400.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-managed-network.
+    """
+    before, after = (each.get("isolationMode") or DISABLED for each in (workspace.properties["managedNetwork"], wanted))
+    if after not in _CHANGES[before]:
+        raise invalid(
+            f"'{_WHERE}.isolationMode' of the workspace '{workspace.name}' is {before} and cannot become {after}; it "
+            f"can be {' or '.join(_CHANGES[before])}.",
+            "ValidationError",
+        )
+    if before == DISABLED != after:
+        found = [
+            each for kind in (COMPUTE_TYPE, ONLINE_ENDPOINT_TYPE) for each in cloud.store.below(workspace.id, kind)
+        ]
+        if found:
+            raise invalid(
+                f"The workspace '{workspace.name}' has {', '.join(each.name for each in found)}: computes and online "
+                "endpoints that are there must be deleted before it gets a managed network.",
+                "ValidationError",
+            )
 
 
 def provision(cloud: Cloud, workspace_id: str, *, spark: bool = False) -> None:

@@ -170,7 +170,7 @@ class Workspaces:
         before = existing.properties if existing else {}
         properties = rules.properties(self._cloud, sent, before, resource_id, str(body["location"]))
         if existing is not None and existing.state != FAILED:
-            rules.refuse_move(existing, properties)
+            rules.refuse_move(self._cloud, existing, properties)
         sku = read.text(read.mapping(body, "sku"), "name", "sku") or "Basic"
         return envelope(
             resource_id,

@@ -13,11 +13,16 @@ FQDN = {"type": "FQDN", "destination": "pypi.org"}
 TAG = {"type": "ServiceTag", "destination": {"serviceTag": "DataFactory", "protocol": "TCP", "portRanges": "80, 443"}}
 
 
-def isolate(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
-    """Gives the workspace a managed network; its `managedNetwork` then."""
+def isolated(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
+    """The workspace's body with a managed network."""
     found = cloud.get(cloud.workspace)
     properties = {**found["properties"], "managedNetwork": {"isolationMode": mode, **network}}
-    return cloud.put(cloud.workspace, {**found, "properties": properties})["properties"]["managedNetwork"]
+    return {**found, "properties": properties}
+
+
+def isolate(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
+    """Gives the workspace a managed network; its `managedNetwork` then."""
+    return cloud.put(cloud.workspace, isolated(cloud, mode, **network))["properties"]["managedNetwork"]
 
 
 def rule(cloud: Cloud, name: str = "pypi") -> str:
@@ -155,6 +160,21 @@ def test_a_compute_is_in_the_managed_network_or_in_a_subnet_that_is_there(cloud:
     cloud.wait(cluster(cloud, subnet=nowhere, enableNodePublicIp=False))
     refused = cloud.refusal(cloud.send("DELETE", subnet(cloud, "train")), 400)
     assert "computes/cpu" in refused, "the cluster is in it"
+    late = cloud.send("PUT", cloud.workspace, isolated(cloud, "AllowInternetOutbound"))
+    assert "cpu: computes and online endpoints" in cloud.refusal(late, 400)
+
+
+def test_a_managed_network_leaves_no_room_for_a_subnet(cloud: Cloud) -> None:
+    cloud.put(network(cloud), network_body(named("train")))
     isolate(cloud, "AllowInternetOutbound")
-    again = cluster(cloud, subnet=nowhere)
-    assert "managed network" in cloud.refusal(again, 400)
+    assert "managed network" in cloud.refusal(cluster(cloud, subnet={"id": subnet(cloud, "train")}), 400)
+
+
+def test_a_managed_network_lets_no_more_out_than_before_and_is_not_given_up(cloud: Cloud) -> None:
+    assert isolate(cloud, "AllowInternetOutbound")["changeableIsolationModes"] == [
+        "AllowInternetOutbound",
+        "AllowOnlyApprovedOutbound",
+    ]
+    assert isolate(cloud, "AllowOnlyApprovedOutbound")["changeableIsolationModes"] == ["AllowOnlyApprovedOutbound"]
+    for mode in ("AllowInternetOutbound", "Disabled"):
+        assert "cannot become" in cloud.refusal(cloud.send("PUT", cloud.workspace, isolated(cloud, mode)), 400)
