@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,6 +60,7 @@ from localazure.providers.ml.names import (
     ONLINE_ENDPOINT_FAMILY,
     ONLINE_ENDPOINT_TYPE,
     WORKSPACE_TYPE,
+    workspace_of,
 )
 from localazure.providers.ml.online import OnlineEndpoints
 from localazure.providers.ml.online_deployments import OnlineDeployments
@@ -72,6 +74,7 @@ from localazure.providers.networks import ENDPOINT_TYPE, Networks
 from localazure.providers.private_dns import PrivateDns
 from localazure.providers.private_endpoints import PrivateEndpoints
 from localazure.providers.private_links import disconnect
+from localazure.providers.reach import Origin, Reach
 from localazure.providers.registries import ContainerRegistries
 from localazure.providers.security_groups import SecurityGroups
 from localazure.providers.storage import Storage
@@ -80,6 +83,7 @@ from localazure.serving import Serving
 from localazure.serving.meter import Meter
 from localazure.serving.metrics import Clock, History, utc_now
 from localazure.settings import Settings
+from localazure.walls import Walls
 from localazure.weather import PROFILES
 
 ARM_HOST = "management.azure.com"
@@ -91,6 +95,11 @@ ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.window
 ML_AUDIENCES = ("https://ml.azure.com",)
 # What autoscale says when it scales a deployment.
 AUTOSCALE_API_VERSION = "2025-12-01"
+
+
+def _is_free(host: str) -> bool:
+    """Whether a host has no walls of its own."""
+    return host == ARM_HOST or host.endswith(REGIONAL_HOST)
 
 
 class LocalAzure:
@@ -134,12 +143,15 @@ class LocalAzure:
         self._workspaces = Workspaces(self._cloud, self._take_down, self._jobs.cancel_below)
         guards = [guarded(self._cloud, route, refuse_locked) for route in self._arm_routes()]
         self._arm = Table(guards, ARM_AUDIENCES, versioned=True)
-        regional = [Route.of("GET", "/discovery", self._discovery, open=True), *Runs(self._cloud).routes()]
+        runs = [self._within_walls(route) for route in Runs(self._cloud).routes()]
+        regional = [Route.of("GET", "/discovery", self._discovery, open=True), *runs]
         self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
         self._scoring = Table(self._jobs.scoring_routes(), ML_AUDIENCES)
-        self.app: ASGIApp = create_app(
-            self._table, store=store, tokens=tokens, location=settings.location, weather=self.weather
-        )
+        self._reach = Reach(self._cloud)
+        plain = create_app(self._table, store=store, tokens=tokens, location=settings.location, weather=self.weather)
+        self.app: ASGIApp = self._walled(plain, settings.client_network)
+        # Logic Apps of the Consumption plan are in no network but the internet.
+        self._public_app = self._walled(plain, "public")
 
     def _arm_routes(self) -> list[Route]:
         cloud = self._cloud
@@ -211,7 +223,7 @@ class LocalAzure:
     def _recover_accounts(self) -> None:
         accounts = self._cloud.store.of_type(storage.TYPE)
         for account in accounts:
-            self._cloud.fleet.register(account.name, *account.hidden["keys"])
+            storage.register(self._cloud, account)
         # A kill between the end of an account and that of its files must not give its blobs to the next of that name.
         folder = self._cloud.home.azurite
         left = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
@@ -256,9 +268,29 @@ class LocalAzure:
 
     # Hosts ---------------------------------------------------------------------------------------------------
 
+    def _walled(self, app: ASGIApp, origin: Origin) -> Walls:
+        return Walls(app, lambda host: self._reach.refusal(host, origin), _is_free, self._cloud.settings.location)
+
+    def _within_walls(self, route: Route) -> Route:
+        def handler(call: Call) -> Answer:
+            self._reach.require_workspace(workspace_of(self._cloud, call))
+            return route.handler(call)
+
+        return replace(route, handler=handler)
+
     def upstream(self, host: str) -> int | None:
-        """The loopback port that answers for a host name, or None where Local Azure does not serve it."""
+        """The loopback port that answers a client for a host name, or None where Local Azure does not serve it."""
+        return self._upstream(host, self._cloud.settings.client_network)
+
+    def inner_upstream(self, host: str) -> int | None:
+        """As `upstream`, for what runs in the networks of workspaces: scoring scripts and jobs."""
+        return self._upstream(host, "managed")
+
+    def _upstream(self, host: str, origin: Origin) -> int | None:
         folded = host.lower()
+        if not _is_free(folded) and self._reach.refusal(folded, origin):
+            # Whom a host does not let in, the walls answer.
+            return self._control_port
         if folded == ARM_HOST or folded.endswith(REGIONAL_HOST):
             return self._control_port
         if folded.endswith(SCORING_HOST):
@@ -273,9 +305,12 @@ class LocalAzure:
 
     def _outgoing(self, request: Request) -> Reply:
         """Sends what a workflow sends, as a client's request comes in. Raises Unreachable."""
-        return Outgoing(self.app, self._answers_itself, self.upstream)(request)
+        outside = lambda host: self._upstream(host, "public")  # noqa: E731
+        return Outgoing(self._public_app, self._answers_itself, outside)(request)
 
     def _answers_itself(self, host: str) -> bool:
+        if self._reach.refusal(host, "public"):
+            return True
         return not any(host == inference_host(each) for each in self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE))
 
     def principal(self, selector: str) -> str | None:

@@ -63,6 +63,9 @@ class ControlPlane(Protocol):
     def upstream(self, host: str) -> int | None:
         """The loopback port (plain http) that answers for a host; None for a host that it does not know."""
 
+    def inner_upstream(self, host: str) -> int | None:
+        """As `upstream`, for what runs in the networks of workspaces."""
+
     def principal(self, selector: str) -> str | None:
         """The object id of an identity by its client id, object id or resource id; None for one not known."""
 
@@ -126,6 +129,7 @@ class _Daemon:
         self._fleet = AzuriteFleet(home, authority)
         self._azure = factory(settings, home, self._tokens, self._fleet)
         self._proxy = Proxy(authority, routing(self._azure.upstream, self._fleet), outer=outer)
+        self._inner = Proxy(authority, routing(self._azure.inner_upstream, self._fleet), outer=outer)
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runtime = Runtime()
@@ -141,15 +145,16 @@ class _Daemon:
         try:
             self._azure.start(ports.control)
             with _in_thread(_server(_SecureScheme(self._azure.app)), listeners["control"]):
-                asyncio.run(self._serve(listeners["proxy"], listeners["identity"]))
+                asyncio.run(self._serve(listeners["proxy"], listeners["identity"], listeners["inner"]))
         finally:
             self._stop()
 
-    async def _serve(self, proxy: socket.socket, identity: socket.socket) -> None:
+    async def _serve(self, proxy: socket.socket, identity: socket.socket, inner: socket.socket) -> None:
         self._loop = loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
         await self._proxy.start(proxy)
+        await self._inner.start(inner)
         server = _server(self._identity_app())
         serving = asyncio.create_task(server.serve(sockets=[identity]))
         watching = asyncio.create_task(self._watch())
@@ -159,6 +164,7 @@ class _Daemon:
         log.info("Local Azure ends")
         watching.cancel()
         await self._proxy.stop()
+        await self._inner.stop()
         server.should_exit = True
         await serving
 
@@ -211,7 +217,7 @@ class _Daemon:
             "running": True,
             "home": str(self._home.path),
             **asdict(self._runtime),
-            "connections": self._proxy.connections,
+            "connections": self._proxy.connections + self._inner.connections,
             "azure": self._azure.status(),
         }
 

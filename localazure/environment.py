@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from localazure import tools
@@ -101,7 +102,9 @@ def container_environment(home: Home, settings: Settings) -> dict[str, str]:
     own = home.path / "container-home"
     own.mkdir(mode=0o700, exist_ok=True)
     ports = Runtime.read(home).ports
-    led = {**_network(home, ports, os.environ), **_identity(home, settings, ports)} if ports.proxy else {}
+    # A container is in the network of its workspace, wherever the clients are.
+    within = replace(ports, proxy=ports.inner or ports.proxy)
+    led = {**_network(home, within, os.environ), **_identity(home, settings, ports)} if ports.proxy else {}
     return {"HOME": str(own)} | {name: value for name, value in led.items() if name in CONTAINER_NAMES}
 
 

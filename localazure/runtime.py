@@ -21,6 +21,8 @@ class Ports:
     proxy: int = 0
     identity: int = 0
     control: int = 0
+    inner: int = 0
+    """The proxy of what runs in the networks of workspaces."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from ipaddress import IPv4Address
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -53,6 +54,10 @@ class Settings(BaseModel):
     they have none here either until `quota` names them."""
     role_assignment_delay: float = Field(default=0.0, ge=0)
     """How long after its creation a role assignment is effective, in seconds; in Azure 60 to 120."""
+    client_network: Literal["private", "public"] = "private"
+    """Where clients are: in the virtual network that private endpoints are in, or on the internet."""
+    client_address: IPv4Address = IPv4Address("203.0.113.10")
+    """What a client on the internet comes from, for the address rules of firewalls."""
     autoscale_seconds: float = Field(default=5.0, gt=0)
     """How often autoscale settings are looked at; Azure does so every 30 to 60 seconds."""
     weather: WeatherSettings = WeatherSettings()

@@ -32,6 +32,7 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 @dataclass
 class _Account:
     keys: tuple[str, ...]
+    keyless: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
@@ -54,23 +55,26 @@ class AzuriteFleet:
         self._accounts: dict[str, _Account] = {}
         self._lock = threading.Lock()
 
-    def register(self, account: str, *keys: str) -> None:
-        """Make an account known without starting anything; other keys than before end its running process."""
+    def register(self, account: str, *keys: str, keyless: bool = False) -> None:
+        """Make an account known without starting anything; other keys than before end its running process.
+
+        To clients an account that is `keyless` refuses keys and what they sign; its key is then for Local Azure alone.
+        """
         with self._lock:
-            known = self._accounts.setdefault(account, _Account(keys))
+            known = self._accounts.setdefault(account, _Account(keys, keyless))
         with known.lock:
-            if known.keys != keys:
-                known.keys = keys
+            if (known.keys, known.keyless) != (keys, keyless):
+                known.keys, known.keyless = keys, keyless
                 self._halt(known)
 
-    def ensure(self, account: str, *keys: str) -> int:
+    def ensure(self, account: str, *keys: str, keyless: bool = False) -> int:
         """The port on which the account is served (TLS), once it is; `keys` are one or two, in base64.
 
         Raises:
             StartFailed: Azurite did not come up; the text carries its last lines.
             ToolMissing: Azurite or Node.js is not installed.
         """
-        self.register(account, *keys)
+        self.register(account, *keys, keyless=keyless)
         return self.port(account)
 
     def port(self, account: str) -> int:
@@ -142,7 +146,8 @@ class AzuriteFleet:
             self._home,
             self._command(account),
             env={name: os.environ[name] for name in INHERITED if name in os.environ}
-            | {"AZURITE_ACCOUNTS": ":".join([account, *known.keys]), "LOCALAZURE_TOKEN_KEY": public_key(self._home)},
+            | {"AZURITE_ACCOUNTS": ":".join([account, *known.keys]), "LOCALAZURE_TOKEN_KEY": public_key(self._home)}
+            | ({"LOCALAZURE_KEYLESS": "1"} if known.keyless else {}),
             log=output,
         )
         known.port = self._announced(account, known.process, output, before)

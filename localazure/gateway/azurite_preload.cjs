@@ -3,7 +3,10 @@
 
 const SAVE_MILLISECONDS = 100;
 
+const path = require("path");
+
 const ofAzurite = (name) => require(require.resolve(name, { paths: [process.argv[1]] }));
+const within = (name) => require(path.join(path.dirname(process.argv[1]), name)).default;
 
 const Loki = ofAzurite("lokijs");
 const enable = Loki.prototype.autosaveEnable;
@@ -31,3 +34,20 @@ jwt.decode = function (token, options) {
   }
   return decode(token, options);
 };
+
+// An account that takes no keys has one all the same, which Local Azure tells nobody: whoever else signs has another.
+if (process.env.LOCALAZURE_KEYLESS) {
+  const Authentication = within("middlewares/AuthenticationMiddlewareFactory");
+  const StorageError = within("errors/StorageError");
+  const message = "Key based authentication is not permitted on this storage account.";
+  const signs = (request) =>
+    (request.getHeader("authorization") || "").startsWith("SharedKey") ||
+    (request.getQuery("sig") && !request.getQuery("skoid"));
+  const authenticate = Authentication.prototype.authenticate;
+  Authentication.prototype.authenticate = async function (context, request, ...rest) {
+    const passes = authenticate.call(this, context, request, ...rest);
+    if (!signs(request)) return passes;
+    if (await passes.catch(() => false)) return true;
+    throw new StorageError(403, "KeyBasedAuthenticationNotPermitted", message, context.contextId);
+  };
+}

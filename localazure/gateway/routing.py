@@ -11,7 +11,11 @@ HTTPS = 443
 
 
 def routing(served: Callable[[str], int | None], fleet: AzuriteFleet) -> Callable[[str, int], Upstream]:
-    """The rule for the proxy. `served` knows the port of every host that the control plane or the router answers."""
+    """The rule for the proxy.
+
+    `served` knows the port of every host that the control plane or the router answers, and of storage accounts that
+    refuse whoever asks.
+    """
 
     def upstream(host: str, port: int) -> Upstream:
         if hosts.is_metadata_address(host):
@@ -26,10 +30,11 @@ def routing(served: Callable[[str], int | None], fleet: AzuriteFleet) -> Callabl
 
 
 def _served(host: str, served: Callable[[str], int | None], fleet: AzuriteFleet) -> Upstream | None:
+    if port := served(host):
+        return Serve(port)
     account = hosts.storage_account(host)
     if account is None:
-        port = served(host)
-        return Serve(port) if port else None
+        return None
     try:
         return Forward(fleet.port(account))
     except UnknownName:

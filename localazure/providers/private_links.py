@@ -113,6 +113,9 @@ def _vault(vault: Resource) -> dict[str, tuple[Member, ...]]:
 
 
 def _registry(registry: Resource) -> dict[str, tuple[Member, ...]]:
+    # Private endpoints are among what only the Premium tier has.
+    if registry.document["sku"]["name"] != "Premium":
+        return {}
     name, region, zone = registry.name.lower(), registry.document["location"], "privatelink.azurecr.io"
     data = f"{name}.{region}.data"
     return {

@@ -180,9 +180,44 @@ def _checked(sent: dict[str, Any], sku: str, existing: Resource | None) -> dict[
                 f"{' or '.join(needed)}.",
                 "InvalidParameter",
             )
+    _refuse_tier(sent, sku)
     if existing is not None and values["zoneRedundancy"] != existing.properties["zoneRedundancy"]:
         raise invalid("'properties.zoneRedundancy' cannot be changed: create the registry again.", "InvalidParameter")
     return values
+
+
+def _refuse_tier(sent: dict[str, Any], sku: str) -> None:
+    """Firewalls, retention, trust, quarantine and a ban on export are for the Premium tier. Raises ArmError (400).
+
+    Source: https://learn.microsoft.com/azure/container-registry/container-registry-skus.
+    """
+    policies = read.mapping(sent, "policies", "properties")
+    found = {name: read.mapping(policies, name, "properties.policies") for name in _PREMIUM_POLICIES}
+    changed = [name for name, usual in _PREMIUM_POLICIES.items() if found[name].get("status", usual) != usual]
+    asked = [f"policies.{name}" for name in changed]
+    rules = read.mapping(sent, "networkRuleSet", "properties")
+    if read.choice(rules, "defaultAction", ("Allow", "Deny"), "Allow", "properties.networkRuleSet") == "Deny":
+        asked.append("networkRuleSet")
+    if asked and sku != "Premium":
+        raise invalid(
+            f"'properties.{asked[0]}' is not supported by a registry of SKU {sku}; it needs Premium.",
+            "FeatureNotSupported",
+        )
+    public = read.text(sent, "publicNetworkAccess", "properties") or "Enabled"
+    if found["exportPolicy"].get("status") == "disabled" and public != "Disabled":
+        raise invalid(
+            "'properties.policies.exportPolicy.status' is disabled, which needs properties.publicNetworkAccess "
+            "Disabled.",
+            "ExportPolicyNotSupported",
+        )
+
+
+_PREMIUM_POLICIES = {
+    "quarantinePolicy": "disabled",
+    "trustPolicy": "disabled",
+    "retentionPolicy": "disabled",
+    "exportPolicy": "enabled",
+}
 
 
 def _merged(part: str, sent: dict[str, Any]) -> dict[str, Any]:

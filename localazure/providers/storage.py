@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import re
 import secrets
 from dataclasses import replace
@@ -86,6 +87,7 @@ class Storage:
         _refuse_busy(existing)
         answer = self._accounts.create(call)
         if existing is not None and existing.state == "Succeeded":
+            self._follow(call)
             return answer
         account = require(self._cloud, call)
         self._cloud.store.put(with_state(account, "Creating"))
@@ -95,7 +97,14 @@ class Storage:
     def patch(self, call: Call) -> Answer:
         """PATCH: tags and SKU replaced, properties merged."""
         _refuse_busy(self._cloud.store.get(call.path))
-        return self._accounts.patch(call)
+        answer = self._accounts.patch(call)
+        self._follow(call)
+        return answer
+
+    def _follow(self, call: Call) -> None:
+        """Has the account served by its new settings from the next connection on."""
+        account = require(self._cloud, call)
+        self._cloud.store.after_commit(lambda: register(self._cloud, account))
 
     def delete(self, call: Call) -> Answer:
         """DELETE, with all that the account holds."""
@@ -151,7 +160,7 @@ class Storage:
     def _start(self, operation: Operation) -> None:
         account = self._cloud.store.get(operation.resource)
         if account is not None:
-            self._cloud.fleet.ensure(account.name, *account.hidden["keys"])
+            serve(self._cloud, account)
 
     def _ready(self, operation: Operation, _outcome: object) -> None:
         if account := self._cloud.store.get(operation.resource):
@@ -191,7 +200,7 @@ class Storage:
             times = {**account.properties.get("keyCreationTime", {}), name: now()}
             changed = account.with_properties(keyCreationTime=times)
             self._cloud.store.put(replace(changed, hidden={**account.hidden, "keys": keys}))
-        self._cloud.fleet.ensure(account.name, *keys)
+        serve(self._cloud, require(self._cloud, call))
         return self.list_keys(call)
 
     def check_availability(self, call: Call) -> Answer:
@@ -480,5 +489,36 @@ def _endpoints(name: str) -> dict[str, str]:
 
 def open_blobs(cloud: Cloud, account: Resource) -> Blobs:
     """The blobs of an account, by its first key."""
-    cloud.fleet.ensure(account.name, *account.hidden["keys"])
+    serve(cloud, account)
     return cloud.fleet.blobs(account.name)
+
+
+def signature(cloud: Cloud, account: Resource, permissions: str, hours: float) -> str:
+    """A SAS of the whole account as whoever has its first key makes it, whether or not the account takes that."""
+    blobs = open_blobs(cloud, account)
+    if is_keyless(account):
+        blobs = replace(blobs, key=account.hidden["keys"][0])
+    return blobs.sas(permissions=permissions, hours=hours)
+
+
+def serve(cloud: Cloud, account: Resource) -> None:
+    """Has the account's blobs served, as its settings say."""
+    cloud.fleet.ensure(account.name, *_serving_keys(account), keyless=is_keyless(account))
+
+
+def register(cloud: Cloud, account: Resource) -> None:
+    """Makes the account known, to be served when somebody asks for it."""
+    cloud.fleet.register(account.name, *_serving_keys(account), keyless=is_keyless(account))
+
+
+def is_keyless(account: Resource) -> bool:
+    """Whether the account takes tokens only, and neither its keys nor what they sign."""
+    return account.properties.get("allowSharedKeyAccess") is False
+
+
+def _serving_keys(account: Resource) -> list[str]:
+    keys = account.hidden["keys"]
+    if not is_keyless(account):
+        return keys
+    # Local Azure itself goes by a key: by one that nobody is told.
+    return [base64.b64encode(hmac.digest(keys[0].encode(), b"of Local Azure alone", "sha512")).decode()]

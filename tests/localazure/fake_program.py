@@ -36,6 +36,9 @@ class FakeAzure:
     def upstream(self, host: str) -> int | None:
         return self._port if host == HOST else None
 
+    def inner_upstream(self, host: str) -> int | None:
+        return self.upstream(host)
+
     def principal(self, selector: str) -> str | None:
         return None
 

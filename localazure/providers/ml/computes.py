@@ -25,7 +25,7 @@ from localazure.providers.common import (
     with_state,
 )
 from localazure.providers.ml import compute_types as types
-from localazure.providers.ml import kubernetes, nodes, quota
+from localazure.providers.ml import kubernetes, managed_network, nodes, quota
 from localazure.providers.ml.clusters import Clusters
 from localazure.providers.ml.compute_types import AML_COMPUTE, COMPUTE_INSTANCE, KUBERNETES
 from localazure.providers.ml.names import (
@@ -38,6 +38,7 @@ from localazure.providers.ml.names import (
     UPDATING,
     WORKSPACE,
     region,
+    workspace_above,
     workspace_of,
 )
 
@@ -152,6 +153,7 @@ class Computes:
         kind = types.compute_type(sent)
         before = existing.properties if existing else {}
         inner = self._inner(call, kind, sent, existing, resource_id, location)
+        managed_network.refuse_compute(self._cloud, workspace, inner, resource_id)
         moment = now()
         properties = {
             "computeType": kind,
@@ -231,6 +233,8 @@ class Computes:
             compute = compute.with_properties(properties={**inner, "state": "Running", "lastOperation": done})
         ready = replace(compute, hidden={**compute.hidden, "ready": True})
         self._cloud.store.put(with_state(ready, SUCCEEDED))
+        if compute.properties["computeType"] != KUBERNETES:
+            managed_network.provision(self._cloud, workspace_above(self._cloud, compute.id).id)
         self._clusters.step(compute.id)
 
     def _failed(self, operation: Operation, failure: Any) -> None:

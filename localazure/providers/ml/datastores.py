@@ -237,7 +237,7 @@ class Datastores:
             return Answer(200, {"secretsType": kind, **own})
         if not expirable:
             return Answer(200, {"secretsType": kind, "key": own.get("key") or account.hidden["keys"][0]})
-        token = storage.open_blobs(self._cloud, account).sas(permissions="racwdl", hours=hours)
+        token = storage.signature(self._cloud, account, "racwdl", hours)
         return Answer(200, {"secretsType": "Sas", "sasToken": "?" + token.lstrip("?")})
 
     def _account_that_takes(self, datastore: Resource, key: str | None) -> Resource | None:

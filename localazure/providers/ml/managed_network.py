@@ -6,20 +6,29 @@ import re
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import ArmError, invalid, resource_not_found
+from localazure.arm.errors import ArmError, invalid, resource_not_found, user_error
 from localazure.arm.operations import Kind
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
 from localazure.providers import private_links
 from localazure.providers.cloud import Cloud, stable_id
 from localazure.providers.common import Json, long_headers
-from localazure.providers.ml.names import WORKSPACE, WORKSPACE_FAMILY, WORKSPACE_TYPE, workspace_of
+from localazure.providers.ml.names import (
+    COMPUTE_TYPE,
+    ONLINE_ENDPOINT_TYPE,
+    WORKSPACE,
+    WORKSPACE_FAMILY,
+    WORKSPACE_TYPE,
+    workspace_of,
+)
+from localazure.providers.networks import find_subnet
 
 RULES = WORKSPACE + "/outboundRules"
 RULE = RULES + "/{rule}"
 RULE_TYPE = WORKSPACE_TYPE + "/outboundRules"
 DISABLED, INTERNET, APPROVED = "Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound"
 ISOLATION = (DISABLED, INTERNET, APPROVED)
+_CHANGES = {DISABLED: ISOLATION, INTERNET: (INTERNET, APPROVED), APPROVED: (APPROVED,)}
 _WHERE = "properties.managedNetwork"
 
 
@@ -116,7 +125,7 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
     mode = read.choice(sent, "isolationMode", ISOLATION, DISABLED, _WHERE) or DISABLED
     found: Json = {
         "isolationMode": mode,
-        "changeableIsolationModes": [INTERNET, APPROVED],
+        "changeableIsolationModes": [each for each in _CHANGES[mode] if each != DISABLED],
         "enableNetworkMonitor": False,
         "enableFirewallLog": False,
     }
@@ -136,6 +145,33 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
         ),
         "status": before.get("status") or {"status": "Inactive", "sparkReady": False},
     }
+
+
+def refuse_turn(cloud: Cloud, workspace: Resource, wanted: Json) -> None:
+    """A managed network is not given up, lets no more out than before, and is there before what runs in it.
+
+    Raises:
+        ArmError: 400.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-managed-network.
+    """
+    before, after = (each.get("isolationMode") or DISABLED for each in (workspace.properties["managedNetwork"], wanted))
+    if after not in _CHANGES[before]:
+        raise invalid(
+            f"'{_WHERE}.isolationMode' of the workspace '{workspace.name}' is {before} and cannot become {after}; it "
+            f"can be {' or '.join(_CHANGES[before])}.",
+            "ValidationError",
+        )
+    if before == DISABLED != after:
+        found = [
+            each for kind in (COMPUTE_TYPE, ONLINE_ENDPOINT_TYPE) for each in cloud.store.below(workspace.id, kind)
+        ]
+        if found:
+            raise invalid(
+                f"The workspace '{workspace.name}' has {', '.join(each.name for each in found)}: computes and online "
+                "endpoints that are there must be deleted before it gets a managed network.",
+                "ValidationError",
+            )
 
 
 def provision(cloud: Cloud, workspace_id: str, *, spark: bool = False) -> None:
@@ -158,6 +194,62 @@ def show_rules(cloud: Cloud, workspace_id: str) -> None:
     held = workspace.properties["managedNetwork"]
     rules = _shown(cloud, workspace.id, workspace.properties, _is_active(held))
     cloud.store.put(workspace.with_properties(managedNetwork={**held, "outboundRules": rules}))
+
+
+def is_managed(workspace: Resource) -> bool:
+    """Whether a workspace has a managed network."""
+    return workspace.properties["managedNetwork"]["isolationMode"] != DISABLED
+
+
+def refuse_deployment(workspace: Resource, egress: str) -> None:
+    """A deployment comes up in a managed network that is there, and has no way out of its own beside it.
+
+    Raises:
+        ArmError: 400.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-managed-network (provision it before an online
+    deployment), …/concept-secure-online-endpoint (egress_public_network_access is for the older kind of isolation).
+    """
+    if not is_managed(workspace):
+        return
+    if egress == "Disabled":
+        raise user_error(
+            400,
+            "'properties.egressPublicNetworkAccess' is Disabled in a workspace with a managed network, whose outbound "
+            "rules say what a deployment reaches; leave it out.",
+        )
+    if not _is_active(workspace.properties["managedNetwork"]):
+        raise user_error(
+            400,
+            f"The managed network of the workspace '{workspace.name}' is not provisioned, and an online deployment "
+            "does not provision it: POST …/provisionManagedNetwork, create the workspace with provisionNetworkNow, or "
+            "create a compute first.",
+        )
+
+
+def refuse_compute(cloud: Cloud, workspace: Resource, inner: Json, asking: str) -> None:
+    """A compute is in the workspace's managed network, in a subnet that is there, or has a public address.
+
+    Raises:
+        ArmError: 400.
+    """
+    wanted = (inner.get("subnet") or {}).get("id")
+    if wanted and is_managed(workspace):
+        raise user_error(
+            400,
+            f"'properties.properties.subnet' is '{wanted}', and the workspace has a managed network: its computes are "
+            "in that one. Leave it out.",
+        )
+    if wanted:
+        find_subnet(cloud, wanted, asking)
+    elif inner.get("enableNodePublicIp") is False and not (
+        is_managed(workspace) or private_links.has_approved(cloud, workspace.id)
+    ):
+        raise user_error(
+            400,
+            "'properties.properties.enableNodePublicIp' is false, which needs a subnet, a managed network or a private "
+            "endpoint to the workspace.",
+        )
 
 
 def keep_rule(cloud: Cloud, workspace_id: str, name: str, rule: Json) -> None:

@@ -11,7 +11,7 @@ from localazure.arm import ids
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
 from localazure.providers.cloud import Cloud
-from localazure.providers.ml import endpoint_lists, endpoint_rules, kubernetes, quota
+from localazure.providers.ml import endpoint_lists, endpoint_rules, kubernetes, managed_network, quota
 from localazure.providers.ml import online_rules as rules
 from localazure.providers.ml.deployments import Deployments
 from localazure.providers.ml.endpoints import ONLINE
@@ -55,6 +55,8 @@ class OnlineDeployments(Deployments):
         properties = rules.deployment(read.mapping(body, "properties", required=True))
         rules.refuse_other_size(properties, existing)
         rules.refuse_other_egress(properties, existing)
+        if existing is None and properties["endpointComputeType"] == kubernetes.MANAGED:
+            managed_network.refuse_deployment(workspace, properties["egressPublicNetworkAccess"])
         self._pin(workspace, properties)
         model = endpoint_rules.asset(self._cloud, workspace, properties["model"], "models", "properties.model")
         endpoint_rules.check_sources(self._cloud, workspace, properties, model)

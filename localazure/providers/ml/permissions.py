@@ -31,6 +31,12 @@ SCORE = ("AzureML Data Scientist", "Azure AI Developer", "Contributor", "Owner")
 _BATCH = "Microsoft.MachineLearningServices/workspaces/batchEndpoints"
 # Of the actions that Microsoft's page asks for, those that are about the endpoint itself and about its jobs.
 START = (f"{_BATCH}/jobs/write", f"{_BATCH}/deployments/jobs/write", f"{_BATCH}/read", f"{_BATCH}/deployments/read")
+# What a workspace does with each part of what it stands on; the first role of each is the one to give.
+_WORKSPACE_NEEDS = {
+    "storageAccount": ("Storage Blob Data Contributor", "Storage Blob Data Owner"),
+    "keyVault": ("Key Vault Administrator", "Contributor", "Owner"),
+    "containerRegistry": ("Contributor", "Owner", "AcrPush"),
+}
 _SCORE = ("Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action",)
 
 
@@ -47,6 +53,33 @@ def require(cloud: Cloud, workspace: Resource, endpoint: Resource) -> None:
             raise _refusal(identity, roles[0], scope, "does not have")
         if not any(_is_effective(cloud, each) for each in held):
             raise _refusal(identity, roles[0], scope, "was given a moment ago, so that it is not effective yet,")
+
+
+def require_of_workspace(cloud: Cloud, workspace: Resource) -> None:
+    """The identity that a workspace works under, where that is a user's, may work with what the workspace stands on.
+
+    Raises:
+        OperationFailed: it has no such role, or has it for too short a time to be effective.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-identity-based-service-authentication (user-
+    assigned managed identity).
+    """
+    identity = cloud.store.get(workspace.properties.get("primaryUserAssignedIdentity") or "/")
+    if identity is None:
+        return
+    for name, roles in _WORKSPACE_NEEDS.items():
+        scope = workspace.properties.get(name)
+        if not scope:
+            continue
+        held = _assignments(cloud, identity.properties["principalId"], scope)
+        mine = [each for each in held if _role(each) in roles]
+        if not any(_is_effective(cloud, each) for each in mine):
+            why = "was given a moment ago, so that it is not effective yet," if mine else "does not have"
+            raise OperationFailed(
+                "AuthorizationFailed",
+                f"The identity '{identity.id}', which is the workspace's primaryUserAssignedIdentity, {why} the role "
+                f"'{roles[0]}' on '{scope}'. Assign it, wait until it is effective, and create the workspace again.",
+            )
 
 
 def scorers(cloud: Cloud, endpoint_id: str) -> frozenset[str]:

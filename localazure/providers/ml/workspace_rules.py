@@ -77,7 +77,7 @@ def check_dependencies(cloud: Cloud, sent: dict[str, Any]) -> None:
             )
 
 
-def refuse_move(existing: Resource, wanted: dict[str, Any]) -> None:
+def refuse_move(cloud: Cloud, existing: Resource, wanted: dict[str, Any]) -> None:
     """Raises ArmError (400) where an update would change what is set when a workspace is created."""
     for name in _FIXED:
         before, after = existing.properties.get(name), wanted.get(name)
@@ -94,13 +94,7 @@ def refuse_move(existing: Resource, wanted: dict[str, Any]) -> None:
             f"'properties.encryption.status' of the workspace '{existing.name}' is {before} and cannot become {after}.",
             "ValidationError",
         )
-    before = (existing.properties.get("managedNetwork") or {}).get("isolationMode", "Disabled")
-    if before != "Disabled" and wanted["managedNetwork"]["isolationMode"] == "Disabled":
-        raise invalid(
-            f"'properties.managedNetwork.isolationMode' of the workspace '{existing.name}' is {before} and cannot be "
-            "Disabled again.",
-            "ValidationError",
-        )
+    managed_network.refuse_turn(cloud, existing, wanted["managedNetwork"])
 
 
 def properties(

@@ -30,6 +30,7 @@ from localazure.providers.common import (
     system_data,
     with_state,
 )
+from localazure.providers.ml import managed_network, permissions
 from localazure.providers.ml import workspace_rules as rules
 from localazure.providers.ml.content import forget_content
 from localazure.providers.ml.datastores import OWN, default_datastores
@@ -126,7 +127,9 @@ class Workspaces:
         body = call.json()
         existing = self._cloud.store.get(resource_id) or self._recover(resource_id, body)
         self._refuse_busy(existing)
-        return self._begin(call, self._compose(call, body, existing, resource_id), existing)
+        network_now = read.flag(read.mapping(body, "properties"), "provisionNetworkNow", False, "properties")
+        document = self._compose(call, body, existing, resource_id)
+        return self._begin(call, document, existing, network_now=network_now)
 
     def patch(self, call: Call) -> Answer:
         """PATCH: tags replaced, identities and properties merged over what is there."""
@@ -143,7 +146,9 @@ class Workspaces:
             return Answer(200, document)
         return self._begin(call, document, existing)
 
-    def _begin(self, call: Call, document: dict[str, Any], existing: Resource | None) -> Answer:
+    def _begin(
+        self, call: Call, document: dict[str, Any], existing: Resource | None, *, network_now: bool = False
+    ) -> Answer:
         fresh = existing is None or existing.state == FAILED
         state = CREATING if fresh else UPDATING
         created = existing.created if existing else document["systemData"]["createdAt"]
@@ -151,7 +156,8 @@ class Workspaces:
             provisioningState=state
         )
         self._cloud.store.put(resource)
-        operation = self._cloud.operations.begin("workspace.create" if fresh else "workspace.update", resource.id)
+        kind = "workspace.create" if fresh else "workspace.update"
+        operation = self._cloud.operations.begin(kind, resource.id, {"network": fresh and network_now})
         return Answer(202, headers=long_headers(self._cloud, call, WORKSPACE_FAMILY, operation, document["location"]))
 
     def _compose(self, call: Call, body: dict[str, Any], existing: Resource | None, resource_id: str) -> dict[str, Any]:
@@ -164,7 +170,7 @@ class Workspaces:
         before = existing.properties if existing else {}
         properties = rules.properties(self._cloud, sent, before, resource_id, str(body["location"]))
         if existing is not None and existing.state != FAILED:
-            rules.refuse_move(existing, properties)
+            rules.refuse_move(self._cloud, existing, properties)
         sku = read.text(read.mapping(body, "sku"), "name", "sku") or "Basic"
         return envelope(
             resource_id,
@@ -187,6 +193,7 @@ class Workspaces:
             raise OperationFailed(
                 "ResourceNotFound", f"The storage account '{workspace.properties['storageAccount']}' is gone."
             )
+        permissions.require_of_workspace(self._cloud, workspace)
         blobs = storage.open_blobs(self._cloud, account)
         for datastore in default_datastores(self._cloud, workspace, account):
             if datastore.properties["datastoreType"] == "AzureBlob":
@@ -200,6 +207,8 @@ class Workspaces:
         for datastore in default_datastores(self._cloud, workspace, account):
             self._cloud.store.put(datastore)
         self._cloud.store.put(with_state(workspace, SUCCEEDED))
+        if operation.payload.get("network"):
+            managed_network.provision(self._cloud, workspace.id)
 
     def _updated(self, operation: Operation, _outcome: object) -> None:
         workspace = self._cloud.store.get(operation.resource)
@@ -353,7 +362,8 @@ class Workspaces:
 
     def _storage_key(self, workspace: Resource) -> str | None:
         account = self._part(workspace, "storageAccount")
-        return account.hidden["keys"][0] if account else None
+        by_key = workspace.properties["systemDatastoresAuthMode"] == rules.AUTH_MODES[0]
+        return account.hidden["keys"][0] if account and by_key else None
 
     def _registry_credentials(self, workspace: Resource) -> dict[str, Any] | None:
         registry = self._part(workspace, "containerRegistry")

@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -174,6 +176,32 @@ def test_a_signature_opens_its_container_only(fleet: AzuriteFleet, authority: Ce
         client("closed", signature).upload_blob("a", b"content")
     client("closed", blobs.sas(None, "rcwl")).upload_blob("b", b"content")
     assert blobs.list("closed") == ["b"], "a signature for the account opens every container"
+
+
+def test_an_account_that_takes_no_keys_says_so_to_keys_and_signatures_and_takes_tokens(
+    fleet: AzuriteFleet, home: Home, authority: CertificateAuthority
+) -> None:
+    port = fleet.ensure(ACCOUNT, SECOND_KEY, keyless=True)
+    own = fleet.blobs(ACCOUNT)
+    own.create_container("inbox")
+    url = f"https://127.0.0.1:{port}/{ACCOUNT}"
+
+    def names(credential: Any, address: str = url) -> list[str]:
+        client = BlobServiceClient(address, credential, connection_verify=str(authority.certificate), retry_total=0)
+        with client:
+            return [container.name for container in client.list_containers()]
+
+    signed = f"{url}?{replace(own, key=KEY).sas(None, 'rl')}"
+    for refused in (
+        lambda: names({"account_name": ACCOUNT, "account_key": KEY}),
+        lambda: names(None, signed),
+    ):
+        with pytest.raises(HttpResponseError) as caught:
+            refused()
+        assert caught.value.status_code == 403
+        assert "KeyBasedAuthenticationNotPermitted" in str(caught.value)
+    assert names(Fixed(TokenIssuer.at(home, "a-tenant").issue(STORAGE, object_id="somebody"))) == ["inbox"]
+    assert own.list("inbox") == [], "Local Azure itself goes in by a key that nobody else has"
 
 
 def test_plain_http_is_not_spoken(fleet: AzuriteFleet) -> None:

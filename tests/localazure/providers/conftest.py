@@ -111,10 +111,10 @@ class FakeBlobs:
 
 
 class FakeFleet:
-    def ensure(self, account: str, *keys: str) -> int:
+    def ensure(self, account: str, *keys: str, keyless: bool = False) -> int:
         return 1
 
-    def register(self, account: str, *keys: str) -> None:
+    def register(self, account: str, *keys: str, keyless: bool = False) -> None:
         return
 
     def blobs(self, account: str) -> FakeBlobs:

@@ -122,7 +122,7 @@ def test_a_storage_account_that_takes_long_blocks_nobody_else(
     cloud.put(container, {})
     entered, release = threading.Event(), threading.Event()
 
-    def ensure(self: object, account: str, *keys: str) -> int:
+    def ensure(self: object, account: str, *keys: str, keyless: bool = False) -> int:
         entered.set()
         assert release.wait(30)
         return 1

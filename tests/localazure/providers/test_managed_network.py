@@ -7,17 +7,22 @@ from typing import Any
 import pytest
 
 from tests.localazure.providers.conftest import Cloud
-from tests.localazure.providers.networking import storage
+from tests.localazure.providers.networking import named, network, network_body, storage, subnet
 
 FQDN = {"type": "FQDN", "destination": "pypi.org"}
 TAG = {"type": "ServiceTag", "destination": {"serviceTag": "DataFactory", "protocol": "TCP", "portRanges": "80, 443"}}
 
 
-def isolate(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
-    """Gives the workspace a managed network; its `managedNetwork` then."""
+def isolated(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
+    """The workspace's body with a managed network."""
     found = cloud.get(cloud.workspace)
     properties = {**found["properties"], "managedNetwork": {"isolationMode": mode, **network}}
-    return cloud.put(cloud.workspace, {**found, "properties": properties})["properties"]["managedNetwork"]
+    return {**found, "properties": properties}
+
+
+def isolate(cloud: Cloud, mode: str, **network: Any) -> dict[str, Any]:
+    """Gives the workspace a managed network; its `managedNetwork` then."""
+    return cloud.put(cloud.workspace, isolated(cloud, mode, **network))["properties"]["managedNetwork"]
 
 
 def rule(cloud: Cloud, name: str = "pypi") -> str:
@@ -112,3 +117,64 @@ def test_host_names_and_service_tags_need_a_network_that_lets_out_only_what_is_a
     isolate(cloud, "AllowInternetOutbound")
     for sent in (FQDN, TAG):
         assert "AllowOnlyApprovedOutbound" in cloud.refusal(cloud.send("PUT", rule(cloud), {"properties": sent}), 400)
+
+
+# What is in the network ----------------------------------------------------------------------------------------
+
+
+def deploy(cloud: Cloud, **properties: Any) -> Any:
+    cloud.put(cloud.endpoint(), cloud.endpoint_body())
+    return cloud.send("PUT", f"{cloud.endpoint()}/deployments/blue", cloud.deployment_body(**properties))
+
+
+def cluster(cloud: Cloud, **inner: Any) -> Any:
+    own = {"vmSize": "Standard_DS3_v2", "scaleSettings": {"maxNodeCount": 1}, **inner}
+    body = {"location": "eastus", "properties": {"computeType": "AmlCompute", "properties": own}}
+    return cloud.send("PUT", f"{cloud.workspace}/computes/cpu", body)
+
+
+def test_an_online_deployment_comes_up_in_a_network_that_is_there(cloud: Cloud) -> None:
+    isolate(cloud, "AllowInternetOutbound")
+    assert "not provisioned" in cloud.refusal(deploy(cloud), 400)
+    cloud.wait(cluster(cloud, enableNodePublicIp=False))
+    assert cloud.get(cloud.workspace)["properties"]["managedNetwork"]["status"]["status"] == "Active", "by a compute"
+    assert "outbound rules" in cloud.refusal(deploy(cloud, egressPublicNetworkAccess="Disabled"), 400)
+    cloud.wait(deploy(cloud))
+
+
+def test_a_workspace_is_created_together_with_its_network(cloud: Cloud) -> None:
+    found = cloud.get(cloud.workspace)
+    network = {"isolationMode": "AllowOnlyApprovedOutbound"}
+    kept = {name: found["properties"][name] for name in ("storageAccount", "keyVault")}
+    properties = {**kept, "managedNetwork": network, "provisionNetworkNow": True}
+    path = cloud.workspace.rpartition("/")[0] + "/second"
+    made = cloud.put(path, {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": properties})
+    assert made["properties"]["managedNetwork"]["status"]["status"] == "Active"
+
+
+def test_a_compute_is_in_the_managed_network_or_in_a_subnet_that_is_there(cloud: Cloud) -> None:
+    nowhere = {"id": subnet(cloud, "train")}
+    assert "subnets/train" in cloud.refusal(cluster(cloud, subnet=nowhere), 400)
+    assert "needs a subnet" in cloud.refusal(cluster(cloud, enableNodePublicIp=False), 400)
+    cloud.put(network(cloud), network_body(named("train")))
+    cloud.wait(cluster(cloud, subnet=nowhere, enableNodePublicIp=False))
+    refused = cloud.refusal(cloud.send("DELETE", subnet(cloud, "train")), 400)
+    assert "computes/cpu" in refused, "the cluster is in it"
+    late = cloud.send("PUT", cloud.workspace, isolated(cloud, "AllowInternetOutbound"))
+    assert "cpu: computes and online endpoints" in cloud.refusal(late, 400)
+
+
+def test_a_managed_network_leaves_no_room_for_a_subnet(cloud: Cloud) -> None:
+    cloud.put(network(cloud), network_body(named("train")))
+    isolate(cloud, "AllowInternetOutbound")
+    assert "managed network" in cloud.refusal(cluster(cloud, subnet={"id": subnet(cloud, "train")}), 400)
+
+
+def test_a_managed_network_lets_no_more_out_than_before_and_is_not_given_up(cloud: Cloud) -> None:
+    assert isolate(cloud, "AllowInternetOutbound")["changeableIsolationModes"] == [
+        "AllowInternetOutbound",
+        "AllowOnlyApprovedOutbound",
+    ]
+    assert isolate(cloud, "AllowOnlyApprovedOutbound")["changeableIsolationModes"] == ["AllowOnlyApprovedOutbound"]
+    for mode in ("AllowInternetOutbound", "Disabled"):
+        assert "cannot become" in cloud.refusal(cloud.send("PUT", cloud.workspace, isolated(cloud, mode)), 400)

@@ -109,3 +109,28 @@ def test_a_name_is_checked_before_it_is_used(cloud: Cloud) -> None:
     assert check("a-b-c")["reason"] == "Invalid"
     assert cloud.send("POST", path, {"type": kind}).status_code == 400
     assert cloud.send("POST", path, {"name": "fresh", "type": "Microsoft.KeyVault/vaults"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"networkRuleSet": {"defaultAction": "Deny"}},
+        {"policies": {"retentionPolicy": {"status": "enabled", "days": 7}}},
+        {"policies": {"trustPolicy": {"status": "enabled"}}},
+        {"policies": {"exportPolicy": {"status": "disabled"}}, "publicNetworkAccess": "Enabled"},
+    ],
+)
+def test_firewalls_and_policies_are_for_the_premium_tier(cloud: Cloud, properties: dict[str, Any]) -> None:
+    assert "needs Premium" in cloud.refusal(cloud.send("PUT", registry(cloud), body("Standard", **properties)), 400)
+    if "exportPolicy" in properties.get("policies", {}):
+        wrong = cloud.send("PUT", registry(cloud), body("Premium", **properties))
+        assert "publicNetworkAccess" in cloud.refusal(wrong, 400)
+        properties = {**properties, "publicNetworkAccess": "Disabled"}
+    cloud.put(registry(cloud), body("Premium", **properties))
+
+
+def test_a_private_endpoint_leads_to_a_premium_registry_only(cloud: Cloud) -> None:
+    cloud.put(registry(cloud), body("Standard"))
+    assert cloud.get(f"{registry(cloud)}/privateLinkResources")["value"] == []
+    cloud.put(registry(cloud), body("Premium"))
+    assert [each["name"] for each in cloud.get(f"{registry(cloud)}/privateLinkResources")["value"]] == ["registry"]

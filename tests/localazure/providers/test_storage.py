@@ -110,7 +110,7 @@ def test_an_account_is_updated_in_place_and_an_older_kind_becomes_storage_v2(clo
 
 def test_an_account_that_is_being_created_takes_no_other_write(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(conftest.FakeFleet, "ensure", lambda *_parts: release.wait(30))
+    monkeypatch.setattr(conftest.FakeFleet, "ensure", lambda *_parts, **_options: release.wait(30))
     path = account(cloud, "slow")
     begun = cloud.send("PUT", path, BODY)
     try:
@@ -250,3 +250,24 @@ def test_containers_are_listed_by_prefix_and_in_pages(cloud: Cloud) -> None:
     first = cloud.get(f"{containers}{API}&$maxpagesize=2")
     second = cloud.get(first["nextLink"])
     assert [each["name"] for each in first["value"] + second["value"]] == ["in-a", "out-a", "out-b"]
+
+
+def test_an_account_without_keys_is_served_so_from_the_next_connection_on(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[tuple[str, ...], bool]] = []
+
+    def register(self: object, name: str, *keys: str, keyless: bool = False) -> None:
+        told.append((keys, keyless))
+
+    monkeypatch.setattr(conftest.FakeFleet, "register", register)
+    found = cloud.get(account(cloud, "storage1"))
+    cloud.put(
+        account(cloud, "storage1"), {**found, "properties": {**found["properties"], "allowSharedKeyAccess": False}}
+    )
+    listed = [each["value"] for each in cloud.send("POST", f"{account(cloud, 'storage1')}/listKeys").json()["keys"]]
+    (((own,), keyless),) = told
+    assert keyless
+    assert own not in listed, "the keys are still there, and open nothing"
+    cloud.send("PATCH", account(cloud, "storage1"), {"properties": {"allowSharedKeyAccess": True}})
+    assert told[1] == (tuple(listed), False)

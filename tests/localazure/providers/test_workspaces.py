@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -35,6 +36,17 @@ def timeless(document: dict[str, Any]) -> dict[str, Any]:
 def user_identity(cloud: Cloud, name: str = "user") -> str:
     path = providers(cloud, f"Microsoft.ManagedIdentity/userAssignedIdentities/{name}")
     return cloud.put(path, {"location": "eastus"})["id"]
+
+
+BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
+VAULT_ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"
+
+
+def assign(cloud: Cloud, identity: str, scope: str, role: str) -> None:
+    """Gives an identity a role."""
+    definition = f"/subscriptions/{cloud.subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+    properties = {"roleDefinitionId": definition, "principalId": cloud.get(identity)["properties"]["principalId"]}
+    cloud.put(f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}", {"properties": properties})
 
 
 # Create and update ---------------------------------------------------------------------------------------------------
@@ -94,6 +106,8 @@ def test_the_datastores_follow_the_auth_mode(cloud: Cloud) -> None:
 
 def test_user_assigned_identities_come_and_go_by_patch(cloud: Cloud) -> None:
     first, second = user_identity(cloud, "first"), user_identity(cloud, "second")
+    assign(cloud, first, body(cloud)["properties"]["storageAccount"], BLOB_CONTRIBUTOR)
+    assign(cloud, first, cloud.group, VAULT_ADMINISTRATOR)
     sent = body(cloud, primaryUserAssignedIdentity=first)
     sent["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {first: {}}}
     found = cloud.put(other(cloud), sent)["identity"]
@@ -104,6 +118,19 @@ def test_user_assigned_identities_come_and_go_by_patch(cloud: Cloud) -> None:
     change["userAssignedIdentities"] = {second: None}
     cloud.wait(cloud.send("PATCH", other(cloud), {"identity": change}))
     assert set(cloud.get(other(cloud))["identity"]["userAssignedIdentities"]) == {first}
+
+
+def test_a_workspace_fails_without_the_roles_of_the_identity_that_it_works_under(cloud: Cloud) -> None:
+    user = user_identity(cloud)
+    sent = body(cloud, primaryUserAssignedIdentity=user)
+    sent["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {user: {}}}
+    assign(cloud, user, sent["properties"]["storageAccount"], BLOB_CONTRIBUTOR)
+    failed = cloud.wait(cloud.send("PUT", other(cloud), sent))
+    assert failed["status"] == "Failed"
+    assert "Key Vault Administrator" in failed["error"]["message"]
+    assert cloud.get(other(cloud))["properties"]["provisioningState"] == "Failed"
+    assign(cloud, user, sent["properties"]["keyVault"], VAULT_ADMINISTRATOR)
+    assert cloud.put(other(cloud), sent)["properties"]["provisioningState"] == "Succeeded", "the way out"
 
 
 @pytest.mark.parametrize(

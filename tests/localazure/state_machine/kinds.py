@@ -187,6 +187,7 @@ def _workspace(world: World, _above: str, number: int) -> Json | None:
         return None
     own: Json = {"storageAccount": storage, "keyVault": vault, "description": f"number {number}"}
     own["managedNetwork"] = {"isolationMode": "AllowOnlyApprovedOutbound"}
+    own["provisionNetworkNow"] = True
     return _tracked(number, identity={"type": "SystemAssigned"}, properties=own)
 
 
