@@ -655,12 +655,6 @@ NOT_EMULATED: dict[str, Callable[[Client, str, str], object]] = {
     "serverless endpoints": lambda client, group, workspace: list(client.serverless_endpoints.list(group, workspace)),
     "marketplace": lambda client, group, workspace: list(client.marketplace_subscriptions.list(group, workspace)),
     "capability hosts": lambda client, group, workspace: client.capability_hosts.get(group, workspace, "host"),
-    "private endpoints": lambda client, group, workspace: list(
-        client.private_endpoint_connections.list(group, workspace)
-    ),
-    "managed network": lambda client, group, workspace: list(
-        client.managed_network_settings_rule.list(group, workspace)
-    ),
     "connections": lambda client, group, workspace: list(client.workspace_connections.list(group, workspace)),
     "workspace features": lambda client, group, workspace: list(client.workspace_features.list(group, workspace)),
     "notebooks": lambda client, group, workspace: client.workspaces.list_notebook_keys(group, workspace),
@@ -676,3 +670,10 @@ def test_what_is_not_emulated_says_so(client: Client, place: Place, what: str) -
         NOT_EMULATED[what](client, place.group, place.workspace)
     assert refused.value.status_code == 501
     assert "docs/localazure.md" in str(refused.value)
+
+
+def test_a_workspace_has_no_private_endpoints_and_no_rules_until_somebody_makes_them(
+    client: Client, place: Place
+) -> None:
+    assert list(client.private_endpoint_connections.list(place.group, place.workspace)) == []
+    assert list(client.managed_network_settings_rule.list(place.group, place.workspace)) == []
