@@ -62,7 +62,8 @@ class Azure(mocks.Mocks):
 
     def _azure(self, args: mocks.MockResourceArgs, outputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         own = ("deploymentName", "endpointName", "computeName", "resourceName", "accountName", "registryName")
-        names = (*own, "workflowName", "workspaceName", "resourceGroupName")
+        network = ("subnetName", "privateZoneName", "privateEndpointName", "virtualNetworkName")
+        names = (*own, *network, "workflowName", "workspaceName", "resourceGroupName")
         name = next((outputs[key] for key in names if key in outputs), args.name)
         outputs["name"] = name
         if isinstance(outputs.get("identity"), dict) and "userAssignedIdentities" in outputs["identity"]:
