@@ -108,16 +108,16 @@ def properties(
         "friendlyName": _text(sent, "friendlyName") or ids.name(resource_id),
         "description": read.text(sent, "description", _WHERE) or "",
         **{name: _text(sent, name) for name in DEPENDENCIES},
-        "hbiWorkspace": _flag(sent, "hbiWorkspace", False),
+        "hbiWorkspace": flag(sent, "hbiWorkspace", False),
         "imageBuildCompute": read.text(sent, "imageBuildCompute", _WHERE) or "",
-        "v1LegacyMode": _flag(sent, "v1LegacyMode", False),
+        "v1LegacyMode": flag(sent, "v1LegacyMode", False),
         "publicNetworkAccess": read.choice(sent, "publicNetworkAccess", ("Enabled", "Disabled"), "Enabled", _WHERE),
-        "allowPublicAccessWhenBehindVnet": _flag(sent, "allowPublicAccessWhenBehindVnet", False),
+        "allowPublicAccessWhenBehindVnet": flag(sent, "allowPublicAccessWhenBehindVnet", False),
         "primaryUserAssignedIdentity": _text(sent, "primaryUserAssignedIdentity"),
         "systemDatastoresAuthMode": _auth_mode(sent),
-        "enableDataIsolation": _flag(sent, "enableDataIsolation", False),
-        "enableServiceSideCMKEncryption": _flag(sent, "enableServiceSideCMKEncryption", False),
-        "allowRoleAssignmentOnRG": _flag(sent, "allowRoleAssignmentOnRG", True),
+        "enableDataIsolation": flag(sent, "enableDataIsolation", False),
+        "enableServiceSideCMKEncryption": flag(sent, "enableServiceSideCMKEncryption", False),
+        "allowRoleAssignmentOnRG": flag(sent, "allowRoleAssignmentOnRG", True),
         "EnableSoftwareBillOfMaterials": False,
         "ipAllowlist": read.sequence(sent, "ipAllowlist", _WHERE),
         "networkAcls": read.mapping(sent, "networkAcls", _WHERE)
@@ -168,7 +168,7 @@ def _text(sent: dict[str, Any], name: str) -> str | None:
     return read.text(sent, name, _WHERE) or None
 
 
-def _flag(sent: dict[str, Any], name: str, default: bool) -> bool:
+def flag(sent: dict[str, Any], name: str, default: bool) -> bool:
     """A boolean, which the client's template sends as text."""
     value = sent.get(name)
     if isinstance(value, str) and value.lower() in ("true", "false", ""):
