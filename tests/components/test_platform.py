@@ -191,7 +191,8 @@ def test_prods_workspace_works_under_an_identity_of_the_stack(prod: World) -> No
         ("rg-aml-prod", "CONTRIBUTOR"),
         ("rg-aml-prod", "KEY_VAULT_ADMINISTRATOR"),
         ("rg-aml-prod", "NETWORK_CONNECTION_APPROVER"),
-        ("rg-aml-prod", "READER"),
+        ("pe-aml-prod-blob", "READER"),
+        ("pe-aml-prod-file", "READER"),
         ("appi-aml-prod", "CONTRIBUTOR"),
         ("aml-prod", "CONTRIBUTOR"),
     }
