@@ -25,7 +25,7 @@ def test_json_that_no_answer_could_hold_is_a_400(cloud: Cloud, value: str) -> No
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize("duration", ["PT" + "9" * 400 + "S", "P9999999999D", "PT\u0663S"])
+@pytest.mark.parametrize("duration", ["PT" + "9" * 400 + "S", "P99999999999D", "PT\u0663S"])
 def test_a_duration_out_of_all_bounds_is_a_400(cloud: Cloud, duration: str) -> None:
     cloud.put(cloud.endpoint(), cloud.endpoint_body())
     body = cloud.deployment_body(livenessProbe={"timeout": duration})
