@@ -153,7 +153,8 @@ class Computes:
         kind = types.compute_type(sent)
         before = existing.properties if existing else {}
         inner = self._inner(call, kind, sent, existing, resource_id, location)
-        managed_network.refuse_compute(self._cloud, workspace, inner, resource_id)
+        if existing is None:
+            managed_network.refuse_compute(self._cloud, workspace, inner, resource_id)
         moment = now()
         properties = {
             "computeType": kind,

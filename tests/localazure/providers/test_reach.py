@@ -167,6 +167,7 @@ def test_resource_manager_is_reached_from_everywhere_and_the_run_history_is_not(
 def test_what_runs_in_a_managed_network_reaches_what_that_is_linked_with(outside: Cloud) -> None:
     close_storage(outside)
     azure = outside.azure
+    outside.wait(outside.send("DELETE", outside.endpoint()))
     assert azure.inner_upstream(BLOBS) == azure._control_port, "nothing links them yet"
     change(outside, outside.workspace, managedNetwork={"isolationMode": "AllowInternetOutbound"})
     outside.wait(outside.send("POST", f"{outside.workspace}/provisionManagedNetwork", {}))

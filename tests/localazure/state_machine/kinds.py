@@ -522,6 +522,7 @@ _ALL = [
         own=(_STATE,),
         # What it stands on has outbound rules of its own, and a rule is shown by the workspace, too.
         derived=("properties.managedNetwork",),
+        unseen=("properties.provisionNetworkNow",),
         actions=(Action("listKeys"),),
     ),
     Kind(
