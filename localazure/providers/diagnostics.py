@@ -13,7 +13,7 @@ from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import Json, check_name, listing
 from localazure.providers.insights import ANALYTICS_TYPE
-from localazure.providers.scopes import scope_of
+from localazure.providers.scopes import delete_below, scope_of
 
 SETTING_TYPE = "Microsoft.Insights/diagnosticSettings"
 SETTINGS = "/{scope*}/providers/Microsoft.Insights/diagnosticSettings"
@@ -81,11 +81,7 @@ class Diagnostics:
 
     def delete(self, call: Call) -> Answer:
         """DELETE: 204 where there was nothing."""
-        found = self._cloud.store.get(call.path)
-        if found is None:
-            return Answer(204)
-        self._cloud.store.delete(found.id)
-        return Answer(200)
+        return delete_below(self._cloud, call)
 
     def list(self, call: Call) -> Answer:
         """The settings of a resource."""

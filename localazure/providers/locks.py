@@ -9,7 +9,7 @@ from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import Json, listing, system_data
-from localazure.providers.scopes import scope_of
+from localazure.providers.scopes import delete_below, scope_of
 
 LOCK_TYPE = "Microsoft.Authorization/locks"
 LOCKS = "/{scope*}/providers/Microsoft.Authorization/locks"
@@ -65,11 +65,7 @@ class Locks:
 
     def delete(self, call: Call) -> Answer:
         """DELETE: 204 where there was nothing."""
-        found = self._cloud.store.get(call.path)
-        if found is None:
-            return Answer(204)
-        self._cloud.store.delete(found.id)
-        return Answer(200)
+        return delete_below(self._cloud, call)
 
     def list(self, call: Call) -> Answer:
         """The locks of a scope and of all below it; with `$filter=atScope()` also of what is above, and none below."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from localazure.arm.errors import ArmError, invalid
-from localazure.arm.routes import Call
+from localazure.arm.routes import Answer, Call
 from localazure.arm.store import Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import require_subscription
@@ -47,3 +47,12 @@ def _service(cloud: Cloud, scope: str, what: str) -> tuple[str, str]:
 
 def _kind(resource: Resource) -> str:
     return str(resource.document.get("type") or resource.type)
+
+
+def delete_below(cloud: Cloud, call: Call) -> Answer:
+    """Deletes what lies below a resource or a scope as an extension of it: 204 where there was nothing."""
+    found = cloud.store.get(call.path)
+    if found is None:
+        return Answer(204)
+    cloud.store.delete(found.id)
+    return Answer(200)
