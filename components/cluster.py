@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
+from components.unchangeable import Unchangeable, kept
 from components.workspace import MLWorkspace
 from dynamic.purge import ClusterRemoval
 
@@ -28,8 +29,10 @@ class Cluster(pulumi.ComponentResource, ABC):
         self._prefix, self._workspace = name, workspace
         self.name = cluster_name
 
-    def _bring_up(self, role: str, *, ignore_changes: Sequence[str] = (), **compute: Any) -> None:
-        """The compute, as Azure describes it, and what removes it."""
+    def _bring_up(
+        self, role: str, *, stays: Sequence[Unchangeable], ignore_changes: Sequence[str] = (), **compute: Any
+    ) -> None:
+        """The compute, as Azure describes it, and what removes it. `stays` is what of it cannot be changed."""
         workspace = self._workspace
         # Made first, so that a cluster whose creation is interrupted has it too.
         inputs = {**workspace.address, "name": self.name, "action": self.removed_by}
@@ -46,6 +49,7 @@ class Cluster(pulumi.ComponentResource, ABC):
                 depends_on=[*workspace.cluster_roles, removal],
                 ignore_changes=list(ignore_changes),
                 retain_on_delete=True,
+                hooks=kept(f"{self._prefix}-{role}", *stays),
             ),
         )
         self.id = cluster.id

@@ -1,10 +1,14 @@
 """A cluster of virtual machines for batch jobs."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.cluster import Cluster
 from components.existing import look_up, segments
+from components.unchangeable import Unchangeable
 from components.workspace import MLWorkspace
 from settings import ComputeClusterSettings
 
@@ -39,11 +43,11 @@ class ComputeCluster(Cluster):
         else:
             properties = ml.AmlComputeArgs(
                 compute_type="AmlCompute",
-                # Azure cannot change it later.
                 disable_local_auth=True if workspace.keyless else None,
                 properties=_machines(settings, workspace),
             )
-            self._bring_up("cluster", identity=self._identity_of_clusters(), properties=properties)
+            stays = _stays(f"computeClusters.{name}")
+            self._bring_up("cluster", stays=stays, identity=self._identity_of_clusters(), properties=properties)
         self.register_outputs({"id": self.id, "name": self.name})
 
     def _use(self, existing: str) -> None:
@@ -70,3 +74,21 @@ def _machines(settings: ComputeClusterSettings, workspace: MLWorkspace) -> ml.Am
             node_idle_time_before_scale_down=f"PT{settings.idle_time_before_scale_down}S",
         ),
     )
+
+
+def _stays(key: str) -> list[Unchangeable]:
+    machines = "properties.properties"
+    another = "add a cluster of another name, let the batch deployments use that one, and remove this one."
+    return [
+        Unchangeable(f"{key}.vmSize", f"{machines}.vmSize", another),
+        Unchangeable(f"{key}.tier", f"{machines}.vmPriority", another),
+        Unchangeable(f"{key}.subnet", f"{machines}.subnet.id", another),
+        # Not set is with addresses.
+        Unchangeable("network", f"{machines}.enableNodePublicIp", f"{key}: {another}", _both_or_neither(False)),
+        Unchangeable("security.keyless", "properties.disableLocalAuth", f"{key}: {another}", _both_or_neither(True)),
+    ]
+
+
+def _both_or_neither(value: bool) -> Callable[[Any, Any], bool]:
+    """Holds where the property has this value before and after, or neither; what is not set is the other one."""
+    return lambda before, after: (before is value) == (after is value)

@@ -6,6 +6,7 @@ import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.cluster import Cluster
+from components.unchangeable import Unchangeable
 from components.workspace import MLWorkspace
 from settings import KubernetesClusterSettings
 from settings.kubernetes import Amounts, InstanceTypeSettings
@@ -39,6 +40,7 @@ class KubernetesCluster(Cluster):
         self.usual_type = settings.usual_type()
         self._bring_up(
             "attached",
+            stays=_stays(f"kubernetesClusters.{name}"),
             identity=self._identity(settings),
             properties=ml.KubernetesArgs(
                 compute_type="Kubernetes", resource_id=settings.cluster, properties=_offers(settings)
@@ -53,6 +55,14 @@ class KubernetesCluster(Cluster):
         if settings.identity == "system":
             return ml.ManagedServiceIdentityArgs(type="SystemAssigned")
         return self._identity_of_clusters()
+
+
+def _stays(key: str) -> list[Unchangeable]:
+    another = "attach it under another name, let the endpoints use that one, and remove this one."
+    return [
+        Unchangeable(f"{key}.cluster", "properties.resourceId", another),
+        Unchangeable(f"{key}.namespace", "properties.properties.namespace", another),
+    ]
 
 
 def _offers(settings: KubernetesClusterSettings) -> ml.KubernetesPropertiesArgs:

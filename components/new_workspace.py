@@ -1,6 +1,7 @@
 """A workspace that the stack makes, with all that it stands on and what leads to it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
@@ -11,6 +12,7 @@ from components.ground import Ground
 from components.private_link import PrivateLink
 from components.private_network import PrivateNetwork
 from components.roles import CONTRIBUTOR, READER
+from components.unchangeable import Unchangeable, kept
 from components.workspace_identity import WorkspaceIdentity
 
 # What each part is reached as.
@@ -96,8 +98,9 @@ class NewWorkspace:
         ground, parts, identity = self._ground, self.parts, self._identity
         settings, managed = ground.settings, self._network.mode == "managed"
         waits = [identity.effective] if identity else []
+        name = f"{ground.prefix}-workspace"
         return ml.Workspace(
-            f"{ground.prefix}-workspace",
+            name,
             workspace_name=ground.workspace_name,
             friendly_name=settings.workspace.friendly_name or ground.workspace_name,
             description=settings.workspace.description,
@@ -116,7 +119,7 @@ class NewWorkspace:
             provision_network_now=True if managed else None,
             system_datastores_auth_mode="identity" if settings.security.keyless else None,
             image_build_compute=_in_azure(ground),
-            **ground.place(holds_data=True, depends_on=waits),
+            **ground.place(holds_data=True, depends_on=waits, hooks=kept(name, *_stays())),
         )
 
     def _let_identity_in(self, identity: WorkspaceIdentity, purge: list[pulumi.Resource]) -> None:
@@ -140,6 +143,25 @@ class NewWorkspace:
                 name: pulumi.Output.concat(storage, f"/{service}/default") for name, service in SERVICES.items()
             }
         return services | {part: own[part] for part in ("vault", "registry") if part in own}
+
+
+def _stays() -> list[Unchangeable]:
+    another = "make another workspace under another name (workspace.name), and move to it."
+    back = "leave it as it is, or " + another
+    return [
+        Unchangeable("workspace.storageAccount", "storageAccount", back, made_once=True),
+        Unchangeable("workspace.keyVault", "keyVault", back, made_once=True),
+        Unchangeable("network", "managedNetwork.isolationMode", back, _lets_no_more_out),
+    ]
+
+
+def _lets_no_more_out(before: Any, after: Any) -> bool:
+    """Whether a managed network may change like this.
+
+    Source: https://learn.microsoft.com/azure/machine-learning/how-to-managed-network.
+    """
+    order = ("Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound")
+    return order.index(after or "Disabled") >= order.index(before or "Disabled")
 
 
 def _works_under(identity: WorkspaceIdentity | None) -> ml.ManagedServiceIdentityArgs:

@@ -15,6 +15,7 @@ from components.endpoint_identity import EndpointIdentity
 from components.kubernetes_cluster import KubernetesCluster
 from components.kubernetes_properties import compute_id, on_kubernetes
 from components.online_properties import managed
+from components.unchangeable import Unchangeable, kept
 from components.workspace import MLWorkspace
 from dynamic.capacity import StartingCapacity
 from dynamic.traffic import TrafficSplit
@@ -102,8 +103,13 @@ class OnlineEndpoint(Endpoint):
                 public_network_access=settings.public_network_access.capitalize(),
                 compute=self._compute(),
             ),
-            # The whole cluster: as long as the endpoint is there it cannot be detached.
-            opts=self._workspace.in_workspace(self, ignore_changes=foreign, depends_on=self._cluster()),
+            opts=self._workspace.in_workspace(
+                self,
+                ignore_changes=foreign,
+                # The whole cluster: as long as the endpoint is there it cannot be detached.
+                depends_on=self._cluster(),
+                hooks=kept(f"{self._prefix}-endpoint", *_stays(f"onlineEndpoints.{self._prefix}")),
+            ),
         )
 
     def _cluster(self) -> list[KubernetesCluster]:
@@ -211,6 +217,22 @@ class OnlineEndpoint(Endpoint):
 
     def _by_revision(self, traffic: Mapping[str, int]) -> dict[str, int]:
         return {self.deployments[deployment]: share for deployment, share in traffic.items() if share}
+
+
+def _stays(key: str) -> list[Unchangeable]:
+    another = "add an endpoint of another name beside it, move the callers, and remove this one."
+    return [
+        Unchangeable(f"{key}.authMode", "properties.authMode", another),
+        Unchangeable(f"{key}.identity", "identity.type", another),
+        Unchangeable(f"{key}.identity", "identity.userAssignedIdentities", another, _same_identities),
+        Unchangeable(f"{key}.kubernetes", "properties.compute", another),
+    ]
+
+
+def _same_identities(before: Any, after: Any) -> bool:
+    # A list as it is sent, a mapping as it is read. None on one side is another type, of which there is a finding.
+    one, other = ({str(each).lower() for each in ids or ()} for ids in (before, after))
+    return one == other or not one or not other
 
 
 def _drain(settings: OnlineEndpointSettings) -> int:

@@ -12,6 +12,7 @@ from components.existing import look_up, segments
 from components.ground import Ground
 from components.naming import name_in_azure
 from components.private_zones import zones
+from components.unchangeable import Unchangeable, kept
 from settings.platform import SubnetSettings
 
 
@@ -73,8 +74,10 @@ class PrivateNetwork(pulumi.ComponentResource):
             look_up(path, settings.existing, self._ground.subscription_id, network.get_subnet, **names)
             return settings.existing
         network_id = pulumi.Output.from_input(self._network)
+        name, there = f"{self._prefix}-{role}", "it holds what is reached there: leave it, or make another workspace."
+        stays = Unchangeable(f"network.virtualNetwork.{key}", "addressPrefix", there)
         subnet = network.Subnet(
-            f"{self._prefix}-{role}",
+            name,
             subnet_name=f"snet-{self._ground.workspace_name}-{role}",
             virtual_network_name=network_id.apply(lambda id_: id_.rpartition("/")[2]),
             resource_group_name=network_id.apply(lambda id_: segments(id_)["resourcegroups"]),
@@ -85,7 +88,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             # Nodes have no public address; they reach Azure Batch, Entra ID and package indexes by Azure's own way out.
             default_outbound_access=role == "clusters",
             # Azure changes one subnet of a network at a time.
-            opts=self._opts(depends_on=[*self._made]),
+            opts=self._opts(depends_on=[*self._made], hooks=kept(name, stays)),
         )
         self._made.append(subnet)
         return subnet.id

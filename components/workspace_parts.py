@@ -13,6 +13,7 @@ from pulumi_azure_native import applicationinsights, containerregistry, keyvault
 from components.existing import look_up
 from components.ground import Ground
 from components.naming import name_in_azure
+from components.unchangeable import Unchangeable, kept
 from dynamic.purge import VaultPurge
 from settings.platform import PartSettings
 
@@ -78,9 +79,15 @@ def _there(ground: Ground, key: str, part: PartSettings, **get: Callable[..., An
 
 
 def _storage(ground: Ground) -> Id:
-    settings = ground.settings
+    settings, name = ground.settings, f"{ground.prefix}-storage"
+    zones = Unchangeable(
+        "workspace.storageAccount.redundancy",
+        "sku.name",
+        "convert the account first (az storage account migration start), and set this when Azure has done so.",
+        _of_as_many_zones,
+    )
     account = storage.StorageAccount(
-        f"{ground.prefix}-storage",
+        name,
         account_name=ground.global_name(24),
         kind="StorageV2",
         sku=storage.SkuArgs(name=f"Standard_{settings.workspace.storage_account.redundancy.upper()}"),
@@ -89,7 +96,7 @@ def _storage(ground: Ground) -> Id:
         minimum_tls_version="TLS1_2",
         **_keyless(ground),
         **_closed_storage(ground),
-        **ground.place(holds_data=True),
+        **ground.place(holds_data=True, hooks=kept(name, zones)),
     )
     if days := settings.security.soft_delete_days:
         keep = storage.DeleteRetentionPolicyArgs(enabled=True, days=days)
@@ -103,6 +110,11 @@ def _storage(ground: Ground) -> Id:
             opts=ground.opts(),
         )
     return account.id
+
+
+def _of_as_many_zones(before: Any, after: Any) -> bool:
+    """Whether both are in one zone, or both in three; between regions Azure copies at once."""
+    return ("ZRS" in str(before).upper()) == ("ZRS" in str(after).upper())
 
 
 def _keyless(ground: Ground) -> dict[str, Any]:
@@ -187,8 +199,10 @@ def _insights(ground: Ground, logs: Id | None) -> Id:
 def _registry(ground: Ground) -> Id:
     settings, network = ground.settings.workspace.container_registry, ground.settings.network
     private, sku = network.is_private, settings.sku or ("premium" if network.needs_premium_registry else "basic")
+    name, key = f"{ground.prefix}-registry", "workspace.containerRegistry"
+    another = f"make a registry that has what you need, and name it: {key}.existing."
     return containerregistry.Registry(
-        f"{ground.prefix}-registry",
+        name,
         registry_name=ground.global_name(50),
         sku=containerregistry.SkuArgs(name=sku.capitalize()),
         admin_user_enabled=False,
@@ -197,5 +211,12 @@ def _registry(ground: Ground) -> Id:
         public_network_access="Disabled" if private else None,
         network_rule_bypass_options="AzureServices" if private else None,
         data_endpoint_enabled=True if private else None,
-        **ground.place(holds_data=True),
+        **ground.place(
+            holds_data=True,
+            hooks=kept(name, Unchangeable(f"{key}.zoneRedundancy", "zoneRedundancy", another, _as_redundant)),
+        ),
     ).id
+
+
+def _as_redundant(before: Any, after: Any) -> bool:
+    return (before == "Enabled") == (after == "Enabled")

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ CLUSTER = "computeClusters.aml-cluster"
 ENVIRONMENT, VARIABLES = f"{GREEN}.environment", f"{GREEN}.environmentVariables"
 AKS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/aks"
 SCALED = {"maxInstances": 5, "rules": [{"metric": "cpu", "above": 70, "below": 30}]}
+BOOLEAN = "must be of type 'boolean'"
 # Not one word of these may be printed.
 SECRET = "hunter2-9f86d081884c7d659a2feaa0c55ad015"
 FILES = {
@@ -43,6 +44,8 @@ class Invalid:
     value: str
     way_out: str
     edits: Mapping[str, Any] = field(default_factory=dict)
+    by_pulumi: str = ""
+    """What the CLI says instead, which checks the types that Pulumi.yaml declares before it starts a program."""
 
     @property
     def name(self) -> str:
@@ -91,8 +94,8 @@ TOP = [
     edit("drainSeconds", "soon", 'received "soon"', "correct the value"),
     edit("drainSeconds", -1, "received -1", "greater than or equal to 0"),
     edit("roleAssignmentSeconds", 2**31, "received 2147483648", "less than or equal to 2147483647"),
-    edit("purgeOnDestroy", "perhaps", 'received "perhaps"', "correct the value"),
-    edit("allowUnknownSizes", "some", 'received "some"', "correct the value"),
+    replace(edit("purgeOnDestroy", "perhaps", 'received "perhaps"', "correct the value"), by_pulumi=BOOLEAN),
+    replace(edit("allowUnknownSizes", "some", 'received "some"', "correct the value"), by_pulumi=BOOLEAN),
     edit("nameSuffix", "A_B", '"A_B"', "up to 12 lower-case letters and digits"),
     edit("resourceGroup", "rg aml!", '"rg aml!"', "up to 90 letters, digits"),
     edit(

@@ -417,6 +417,10 @@ def _refuse_change(existing: Resource | None, sku: str, kind: str, sent: dict[st
         raise _read_only("kind")
     if sku.partition("_")[0] != existing.document["sku"]["tier"]:
         raise _read_only("sku.name")
+    if sku.endswith("ZRS") != existing.document["sku"]["name"].endswith("ZRS"):
+        # Between one zone and several Azure converts an account only when it is asked to, by a request of its own:
+        # https://learn.microsoft.com/azure/storage/common/redundancy-migration.
+        raise invalid(f"Storage account type cannot be changed to {sku}.", "StorageAccountTypeConversionNotAllowed")
     for name in _FIXED:
         if sent.get(name) is not None and sent[name] != existing.properties.get(name):
             raise _read_only(name)

@@ -28,6 +28,7 @@ from tests.end_to_end.janitor import processes_of
 ROOT = Path(__file__).resolve().parents[2]
 # What a shell must not hand down: an account of its user.
 FOREIGN_PREFIXES = ("ARM_", "AZURE_", "IDENTITY_", "PULUMI_", "LOCALAZURE_", "MAKE", "MFLAGS")
+PROJECT = "azureml-endpoints:"
 PATIENCE = 900
 LEAVES = 30.0  # seconds that what has lost its use may take to end
 ML = """import os
@@ -115,10 +116,13 @@ class Clone:
     # The stack ------------------------------------------------------------------------------------------------------
 
     def edit(self, change: Any, stack: str = "local") -> None:
-        """Edits the stack configuration; `change` gets the configuration and changes it."""
+        """Edits the stack configuration; `change` gets it, by its keys without the project's name, and changes it."""
         file = self.path / f"Pulumi.{stack}.yaml"
         content = yaml.safe_load(file.read_text())
-        change({name.partition(":")[2]: value for name, value in content["config"].items()})
+        foreign = {name: value for name, value in content["config"].items() if not name.startswith(PROJECT)}
+        own = {name.removeprefix(PROJECT): value for name, value in content["config"].items() if name not in foreign}
+        change(own)
+        content["config"] = foreign | {f"{PROJECT}{name}": value for name, value in own.items()}
         file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def traffic(self, **shares: int) -> None:

@@ -45,6 +45,11 @@ def problem(clone: Clone, row: Invalid, environment: Mapping[str, str]) -> str |
     done = clone.run("pulumi", "preview", "--non-interactive", "--stack", "local", environment=environment)
     said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", done.out).split())
     wanted = ("has 1 problem; nothing has been changed", row.key, row.value, row.way_out)
+    if row.by_pulumi:
+        wanted = (f"configuration key '{row.key}' {row.by_pulumi}",)
+    elif "." not in row.key:
+        # What is not an object reaches a program as text.
+        wanted = (*wanted[:2], re.sub(r"received ([-\d]+)$", r'received "\1"', row.value), row.way_out)
     missing = [each for each in wanted if " ".join(each.split()) not in said]
     shown = [each for each in (SECRET, SECRET.removeprefix("hunter2-"), "Traceback") if each in said]
     return (

@@ -96,6 +96,14 @@ def test_what_is_fixed_when_an_account_is_created_cannot_be_changed(shared: Clou
     assert shared.get(account(shared)) == before
 
 
+def test_an_account_stays_in_as_many_zones_as_it_was_made_in(cloud: Cloud) -> None:
+    for name, sku, other in (("one", "Standard_LRS", "Standard_ZRS"), ("three", "Standard_GZRS", "Standard_GRS")):
+        cloud.put(account(cloud, name), {**BODY, "sku": {"name": sku}})
+        refusal = error(cloud, "PUT", account(cloud, name), {**BODY, "sku": {"name": other}}, 400)
+        assert refusal["code"] == "StorageAccountTypeConversionNotAllowed"
+        assert cloud.get(account(cloud, name))["sku"]["name"] == sku
+
+
 def test_an_account_is_updated_in_place_and_an_older_kind_becomes_storage_v2(cloud: Cloud) -> None:
     cloud.put(account(cloud, "older"), {**BODY, "kind": "Storage"})
     assert "accessTier" not in cloud.get(account(cloud, "older"))["properties"]
