@@ -1,5 +1,6 @@
 """What nobody ships: rules for what serves, and for what is kept in production."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ HOLD_DATA = (
 )
 # One in each zone of a region that has zones; and two, so that one serves while the other is renewed.
 PROD_FLOOR, STAGING_FLOOR = 3, 2
+LATEST = re.compile(r"(?i)(@|/labels/)latest$")
 
 RULES = RuleSet()
 
@@ -60,10 +62,22 @@ def image_pinned(environment: Resource) -> bool:
     return not isinstance(image, str) or is_pinned(image)
 
 
+@RULES.rule("assets-pinned", ONLINE_DEPLOYMENT, BATCH_DEPLOYMENT)
+def assets_pinned(deployment: Resource) -> bool:
+    """A deployment names the versions of its model and its environment, so that what is rolled out again is the same:
+    not @latest, nor /labels/latest."""
+    model = deployment.get("properties.model")
+    # An online deployment has an id there, a batch deployment a reference that holds one.
+    named = (get(model, "assetId") if isinstance(model, Mapping) else model, deployment.get("properties.environmentId"))
+    return not any(isinstance(asset, str) and LATEST.search(asset) for asset in named)
+
+
 @RULES.rule("batch-retries-explicit", BATCH_DEPLOYMENT)
 def batch_retries_explicit(deployment: Resource) -> bool:
     """A batch deployment says how often a mini-batch is tried and how long it may take: retrySettings."""
-    retries = deployment.get("properties.retrySettings")
+    # The program writes both always, Azure's defaults where the configuration has none.
+    stated = deployment.stated
+    retries = deployment.get("properties.retrySettings") if stated is None else stated.get("retrySettings")
     return get(retries, "maxRetries") is not None and get(retries, "timeout") is not None
 
 

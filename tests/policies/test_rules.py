@@ -59,6 +59,7 @@ RETRIES = {"maxRetries": 3, "timeout": 30}
 SAS = {"sasPolicy": {"sasExpirationPeriod": "1.00:00:00"}}
 PRIVATE_RULE = {"type": "PrivateEndpoint", "destination": {}}
 HTTPS, HTTP = {"serviceUri": "https://hook"}, {"serviceUri": "http://hook"}
+MODEL = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/models/tumor"
 ON_KUBERNETES = {"scaleType": "TargetUtilization"}
 
 # What keeps to a rule, and what does not. Of a rule about several kinds, the kind comes first.
@@ -171,6 +172,21 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
             (f"{ML}:EnvironmentVersion", bag(image="localhost:5000/image")),
         ],
     ),
+    "assets-pinned": (
+        [
+            (f"{ML}:OnlineDeployment", bag(model=f"{MODEL}/versions/3", environmentId=UNKNOWN)),
+            (f"{ML}:OnlineDeployment", bag(model=UNKNOWN, environmentId="azureml:score-latest:3")),
+            (f"{ML}:BatchDeployment", bag(model={"assetId": f"{MODEL}/versions/3"})),
+            (f"{ML}:BatchDeployment", bag()),
+        ],
+        [
+            (f"{ML}:OnlineDeployment", bag(model=f"{MODEL}/labels/latest")),
+            (f"{ML}:OnlineDeployment", bag(environmentId="azureml://registries/azureml/environments/a/labels/latest")),
+            (f"{ML}:OnlineDeployment", bag(environmentId="azureml:score@latest")),
+            (f"{ML}:BatchDeployment", bag(model={"assetId": f"{MODEL}/labels/Latest"})),
+            (f"{ML}:BatchDeployment", bag(environmentId="/x/environments/a/labels/latest")),
+        ],
+    ),
     "batch-retries-explicit": (
         [bag(retrySettings=RETRIES), bag(retrySettings={**RETRIES, "maxRetries": 0}), bag(retrySettings=UNKNOWN)],
         [bag(), bag(retrySettings={"maxRetries": 3}), bag(retrySettings={"timeout": "PT30S"})],
@@ -250,6 +266,15 @@ class NothingKnown(dict[str, Any]):
 @pytest.mark.parametrize("rule", [rule for rule in pack.RULES if isinstance(rule, Rule)], ids=lambda rule: rule.id)
 def test_what_is_not_known_before_the_update_is_given_the_benefit_of_the_doubt(rule: Rule) -> None:
     assert not any(rule.breaks(Resource(kind, "it", NothingKnown(), protect=True)) for kind in rule.kinds)
+
+
+@pytest.mark.parametrize("stated", [{}, {"retrySettings": {}}, {"retrySettings": {"timeout": 300}}])
+def test_what_the_program_fills_in_is_not_what_somebody_wrote(stated: dict[str, Any]) -> None:
+    rule, written = BY_ID["batch-retries-explicit"], {"retrySettings": RETRIES}
+    assert isinstance(rule, Rule)
+    made = bag(retrySettings=RETRIES)
+    assert rule.breaks(Resource(rule.kinds[0], "it", made, stated=stated))
+    assert not rule.breaks(Resource(rule.kinds[0], "it", made, stated=written))
 
 
 @pytest.mark.parametrize("kind", ["storage:StorageAccount", "keyvault:Vault", f"{ML}:Workspace"])
