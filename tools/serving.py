@@ -128,6 +128,12 @@ class Served:
         side = self.after or self.before
         return side.name if side else self.key
 
+    @property
+    def made_anew(self) -> frozenset[str]:
+        """The revisions that are deleted and made anew under the same name."""
+        own = [each for each in self.members if each.type == ML + DEPLOYMENTS[self.kind]]
+        return frozenset(_text(at(each.now, "deploymentName")) for each in own if each.action == "replace")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -263,6 +269,9 @@ class _Reader:
         online = self._kind == "online"
         count = at(props, "sku.capacity") if online else at(properties, "resources.instanceCount")
         compute = at(properties, "compute")
+        if compute == UNKNOWN:
+            # What a revision runs on is part of its name, so that it is the cluster that the revision has already.
+            compute = at(resource.before, "properties.compute")
         return Deployment(
             name=colour(revision),
             revision=revision,
@@ -270,7 +279,7 @@ class _Reader:
             cluster="" if compute in (None, UNKNOWN) else _last_word(compute),
             count=_number(count),
             bounds=self._bounds(revision, properties, side),
-            variables=dict(at(properties, "environmentVariables", {})),
+            variables=_variables(at(properties, "environmentVariables")),
             settings=dict(_flat({key: properties[key] for key in SETTINGS if key in properties})),
             **self._assets(revision, properties, side),
         )
@@ -383,6 +392,13 @@ def _access(props: Props) -> dict[str, str]:
         "Kubernetes cluster": cluster,
     }
     return {key: value for key, value in access.items() if value}
+
+
+def _variables(given: Any) -> dict[str, Any]:
+    """Variables by name; under a name that says so where they are not known yet, or a secret as a whole."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {} if given is None else {"all of them": given}
 
 
 def _shares(traffic: Any) -> Mapping[str, float] | None:

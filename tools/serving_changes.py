@@ -14,6 +14,7 @@ from tools.serving import (
     ROLE,
     USER,
     WORKFLOW,
+    Cluster,
     Deployment,
     Endpoint,
     Served,
@@ -48,12 +49,17 @@ FIXED = {"log-in": "authMode", "identity": "identity", "Kubernetes cluster": "ku
 # what touches live traffic
 
 
-def warnings(served: Iterable[Served]) -> list[str]:
+Clusters = Iterable[tuple[Resource, Cluster | None, Cluster | None]]
+
+
+def warnings(served: Iterable[Served], clusters: Clusters = ()) -> list[str]:
     """What callers of an endpoint may notice, one sentence each."""
-    return [f"`{each.key}`: {text}" for each in served for text in _warnings(each)]
+    found = [(resource, before) for resource, before, _ in clusters if before]
+    going = {before.name: resource for resource, before in found if resource.action in ("replace", "delete")}
+    return [f"`{each.key}`: {text}" for each in served for text in _warnings(each, going)]
 
 
-def _warnings(served: Served) -> Iterator[str]:
+def _warnings(served: Served, going: Mapping[str, Resource]) -> Iterator[str]:
     before, after = served.before, served.after
     if before is None:
         return
@@ -65,7 +71,7 @@ def _warnings(served: Served) -> Iterator[str]:
         yield f"the endpoint is **replaced**{why}, deleted first and then made anew: {callers} until it is back"
         return
     yield from _access(before, after)
-    yield from (_online if served.kind == "online" else _batch)(served, before, after)
+    yield from _online(served, before, after) if served.kind == "online" else _batch(served, before, after, going)
     lost = [each for each in served.members if each.type in (ROLE, USER) and each.action not in ("same", "create")]
     if served.kind == "online" and lost:
         yield f"what it works under changes: {', '.join(f'{title(each)} ({each.action})' for each in lost)}"
@@ -103,7 +109,7 @@ def _online(served: Served, before: Endpoint, after: Endpoint) -> Iterator[str]:
         serves = f"`{deployment.name}`, which serves {_percent(percent)}"
         if revision not in after.deployments:
             yield f"{serves}, {_goes(deployment, after)}"
-        elif _resource(served, revision).action == "replace":
+        elif revision in served.made_anew:
             yield f"{serves}, is deleted and then made anew"
         elif changes := in_place(deployment, after.deployments[revision], served.kind):
             yield f"{serves}, is changed in place: " + ", ".join(f"{key} {old} → {new}" for key, old, new in changes)
@@ -134,14 +140,27 @@ def _moved(
         yield f"{what} moves: {', '.join(moves)}{remark}"
 
 
-def _batch(_: Served, before: Endpoint, after: Endpoint) -> Iterator[str]:
+def _batch(served: Served, before: Endpoint, after: Endpoint, going: Mapping[str, Resource]) -> Iterator[str]:
     old, new = before.default, after.default
-    if not old or old == new:
+    if not old:
         return
-    if colour(old) == colour(new):
+    if old == new:
+        yield from _default_kept(served, before, going)
+    elif colour(old) == colour(new):
         yield f"jobs that name no deployment run on another revision of `{colour(new)}`, `{new}`"
     else:
         yield f"jobs that name no deployment run on {name_of(new)} instead of {name_of(old)}"
+
+
+def _default_kept(served: Served, before: Endpoint, going: Mapping[str, Resource]) -> Iterator[str]:
+    """What happens to the default deployment, and to what it runs on, under the names that they have."""
+    default = before.deployments.get(before.default)
+    what = f"`{colour(before.default)}`, on which jobs run that name no deployment,"
+    if before.default in served.made_anew:
+        yield f"{what} is deleted and then made anew: no such job can be started until it is back"
+    if default and (cluster := going.get(default.cluster)):
+        becomes = "deleted and then made anew" if cluster.action == "replace" else "deleted"
+        yield f"{what} has its nodes in `{default.cluster}`, which is {becomes}: jobs that run there end"
 
 
 def in_place(before: Deployment, after: Deployment, kind: str) -> list[tuple[str, str, str]]:
@@ -178,10 +197,6 @@ def name_of(revision: str) -> str:
 
 def _percent(number: float) -> str:
     return f"{number:g} %"
-
-
-def _resource(served: Served, revision: str) -> Resource:
-    return next(each for each in served.members if at(each.now, "deploymentName") == revision)
 
 
 # what was changed by hand

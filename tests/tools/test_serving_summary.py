@@ -225,6 +225,75 @@ def test_a_live_deployment_that_is_changed_in_place_is_warned_of() -> None:
     assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout PT5S → PT90S" in text
 
 
+def test_a_deployment_that_is_replaced_under_its_name_is_no_nothing() -> None:
+    document = recording("nothing")
+    step = deployment(document, "tumor-online-green")
+    revision = step["newState"]["inputs"]["deploymentName"]
+    step["op"] = "replace"
+    text = summarized(document)
+    assert "**Nothing" not in text
+    assert "`green`, which serves 10 %, is deleted and then made anew" in text
+    assert f"**`{revision}`, replaced**" in text
+    assert "Unchanged: `tumor-batch`" in text
+
+
+def test_a_revision_that_was_left_over_and_goes_now_is_told() -> None:
+    document = recording("nothing")
+    step = json.loads(json.dumps(deployment(document, "tumor-online-green")))
+    revision = step["oldState"]["inputs"]["deploymentName"]
+    step |= {"op": "delete", "urn": step["urn"].replace(revision, "green-00000000")}
+    step["oldState"]["inputs"]["deploymentName"] = "green-00000000"
+    del step["newState"]
+    document["steps"].append(step)
+    text = summarized(document)
+    assert "**Nothing" not in text
+    assert re.search(r"\| left over +\| `green-00000000` +\| \*\*–\*\*", text)
+    assert re.search(rf"\| revision +\| `{revision}` +\| `{revision}`", text)
+
+
+def batch_step(document: dict[str, Any], start: str) -> Step:
+    (step,) = (
+        each
+        for each in document["steps"]
+        if each["op"] != "refresh" and "BatchDeployment::" in each["urn"] and f"::{start}" in each["urn"]
+    )
+    return step
+
+
+def test_a_default_deployment_that_is_replaced_is_warned_of_and_another_is_only_told() -> None:
+    document = recording("nothing")
+    batch_step(document, "tumor-batch-custom")["op"] = "replace"
+    text = summarized(document)
+    assert ", replaced**" in text
+    assert "[!WARNING]" not in text
+    batch_step(document, "tumor-batch-mlflow")["op"] = "replace"
+    text = summarized(document)
+    assert "`mlflow`, on which jobs run that name no deployment, is deleted and then made anew" in text
+
+
+@pytest.mark.parametrize(("op", "becomes"), [("replace", "deleted and then made anew"), ("delete", "deleted")])
+def test_the_cluster_of_the_default_deployment_is_warned_of(op: str, becomes: str) -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = op
+    text = summarized(document)
+    assert f"has its nodes in `aml-cluster`, which is {becomes}: jobs that run there end" in text
+
+
+def test_a_cluster_that_is_made_anew_is_no_other_cluster() -> None:
+    kept = (RECORDINGS / "renamed.md").read_text()
+    assert "1 nodes of aml-cluster                        | 1 nodes of aml-cluster" in kept
+
+
+@pytest.mark.parametrize("given", [None, UNKNOWN, {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270"}])
+def test_variables_that_are_no_map_are_no_crash(given: Any) -> None:
+    document = recording("new-model")
+    _new_blue(document)["newState"]["inputs"]["properties"]["environmentVariables"] = given
+    text = summarized(document)
+    assert UNKNOWN not in text
+    assert ("changed: all of them" in text) == (given is not None)
+
+
 def test_a_role_that_an_endpoint_loses_is_warned_of_and_one_that_it_gets_is_not() -> None:
     document = recording("nothing")
     (component,) = steps_of(document, "tumor-online")
