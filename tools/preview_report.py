@@ -54,20 +54,20 @@ def write(report: Report, output: Path | None) -> None:
         output.write_text(report.text, encoding="utf-8")
 
 
-def report(stack: str, environment: Environment, *, diff: bool = True, options: Sequence[str] = ()) -> Report:
-    """Previews the stack with the program in this clone, where `environment` leads; `options` are the CLI's."""
-    preview = preview_of(stack, environment, options)
+def report(stack: str, environment: Environment, *, diff: bool = True, configuration: Path | None = None) -> Report:
+    """Previews the stack with the program in this clone, where `environment` leads, by its own file or another."""
+    preview = preview_of(stack, environment, configuration)
     text = summary(preview)
     if diff and not preview.errors and any(each.action != "same" for each in preview.resources.values()):
         plain = ["--diff", "--color", "never", "--non-interactive", "--suppress-progress"]
-        own = [*options, *up.preview_options(stack, environment)]
+        own = up.preview_options(stack, environment, configuration)
         text += _folded(_pulumi(["preview", *plain, *own], environment).stdout)
     return Report(text, ok=not preview.errors)
 
 
-def preview_of(stack: str, environment: Environment, options: Sequence[str] = ()) -> Preview:
+def preview_of(stack: str, environment: Environment, configuration: Path | None = None) -> Preview:
     """The preview of a stack; one that failed has errors."""
-    own = [*options, *up.preview_options(stack, environment)]
+    own = up.preview_options(stack, environment, configuration)
     return _read(stack, _pulumi(["preview", "--json", "--show-sames", *own], environment))
 
 

@@ -37,9 +37,10 @@ def azure(clone: Clone) -> Iterator[Clone]:
 
 def test_prod_passes_fails_when_it_is_weakened_and_passes_when_it_is_mended(azure: Clone) -> None:
     policy = "make policy STACK=prod"
-    assert not found(azure.with_local_azure(policy).ok().out), "prod keeps to the rules or carries an exemption"
     configuration = azure.path / "Pulumi.prod.yaml"
     committed = configuration.read_text()
+    assert not found(azure.with_local_azure(policy).ok().out), "prod keeps to the rules or carries an exemption"
+    assert configuration.read_text() == committed, "what opens its state in Azure stays in its file"
     azure.edit(weaken, "prod")
     refused = azure.with_local_azure(policy)
     assert refused.code != 0, refused.out

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tools import preview_against_base, up
-from tools.preview_against_base import PLACEHOLDER, for_local_azure, merge_base
+from tools.preview_against_base import for_local_azure, merge_base
+from tools.stack_files import PLACEHOLDER
 
 MADE = {"encryptionsalt": "v1:local"}
 
