@@ -19,7 +19,7 @@ from typing import Any
 
 from localazure.pulumi_plugin.install import install as install_plugin
 from tools import recovery, stack_files, up
-from tools.preview_report import Report, report, write
+from tools.preview_report import Report, no_preview, report, write
 
 Environment = Mapping[str, str]
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         made = against_base(options.base, options.stack)
     except (up.UpError, recovery.RecoveryError) as error:
-        made = Report(f"## What `{options.stack}` serves\n\n> [!CAUTION]\n> **No preview**: {error}\n", ok=False)
+        made = no_preview(options.stack, error)
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
         return up.INTERRUPTED
@@ -171,8 +171,7 @@ def _say(text: str) -> None:
 
 
 def _tail(text: str) -> str:
-    lines = text.strip().splitlines()[-30:]
-    return "\n".join(["```", *lines, "```"])
+    return "\n".join(text.strip().splitlines()[-30:])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tools.serving import (
     ML,
     OURS,
     ROLE,
+    SETTINGS,
     USER,
     WORKFLOW,
     Cluster,
@@ -20,9 +21,10 @@ from tools.serving import (
     Served,
     colour,
     share,
+    text_of,
 )
+from tools.words import LATER, UNSET, code, plain
 
-LATER = "known only during `up`"
 KINDS = {
     ML + "OnlineEndpoint": "online endpoint",
     ML + "BatchEndpoint": "batch endpoint",
@@ -42,6 +44,25 @@ DEPLOYED = (ML + "OnlineDeployment", ML + "BatchDeployment")
 ASSETS = (DYNAMIC + "Model", DYNAMIC + "Code", DYNAMIC + "Environment")
 # Named one by one also where they are new; of anything else, a new one is counted.
 NAMED = {*KINDS} - {AUTOSCALE}
+# Of what was changed by hand, where values may be shown: what settings name, and what serves. All else may hold
+# anything (tags, descriptions, variables, the properties of other resources).
+SHOWN = (
+    *(f"properties.{setting}" for setting in SETTINGS),
+    "sku",
+    "properties.traffic",
+    "properties.mirrorTraffic",
+    "properties.instanceType",
+    "properties.authMode",
+    "properties.publicNetworkAccess",
+    "properties.resources.instanceCount",
+    "properties.defaults.deploymentName",
+    "properties.properties.vmSize",
+    "properties.properties.vmPriority",
+    "properties.properties.scaleSettings",
+    "publicNetworkAccess",
+    "enabled",
+    "state",
+)
 # Azure never changes these of an endpoint that is there.
 FIXED = {"log-in": "authMode", "identity": "identity", "Kubernetes cluster": "kubernetes"}
 
@@ -165,12 +186,13 @@ def _default_kept(served: Served, before: Endpoint, going: Mapping[str, Resource
 
 def in_place(before: Deployment, after: Deployment, kind: str) -> list[tuple[str, str, str]]:
     """What of a revision is changed while it is there: the setting, before and after."""
-    found = [("instances", instances(before, kind), instances(after, kind))]
-    found += [
-        (key, before.settings.get(key, "unset"), after.settings.get(key, "unset"))
+    count = ("instances", instances(before, kind), instances(after, kind))
+    found = [count] if count[1] != count[2] else []
+    settings = (
+        (key, before.settings.get(key, UNSET), after.settings.get(key, UNSET))
         for key in sorted({*before.settings, *after.settings})
-    ]
-    return [(key, old, new) for key, old, new in found if old != new]
+    )
+    return found + [(key, code(old), code(new)) for key, old, new in settings if old != new]
 
 
 def instances(deployment: Deployment, kind: str) -> str:
@@ -266,22 +288,25 @@ def _foreign(path: str, ignored: Iterable[str]) -> bool:
 
 
 def _visible(path: str, was: object, found: object) -> str:
-    if not _harmless(path):
-        return f"`{path}` is another"
-    return f"`{path}` was {_word(was)} and is {_word(found)}"
+    if not (_shown(path) and _simple(was) and _simple(found)):
+        return f"{code(path)} is another"
+    return f"{code(path)} was {_word(was)} and is {_word(found)}"
 
 
 def _value(path: str, wanted: object) -> str:
-    return f" to {_word(wanted)}" if _harmless(path) else ""
+    return f" to {_word(wanted)}" if _shown(path) and _simple(wanted) else ""
 
 
-def _harmless(path: str) -> bool:
-    """Whether the value may be shown: never that of a variable, whatever Pulumi knows about it."""
-    return "variables" not in path.lower()
+def _shown(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}.") for each in SHOWN)
+
+
+def _simple(value: object) -> bool:
+    return _empty(value) or isinstance(value, str | int | float)
 
 
 def _word(value: object) -> str:
-    return "unset" if _empty(value) else str(value)
+    return UNSET if _empty(value) else code(text_of(value))
 
 
 # the rest
@@ -322,15 +347,15 @@ def title(resource: Resource) -> str:
     props = resource.now
     if resource.type in ASSETS:
         return f"{_kind(resource)} `{_known(props, 'name')}:{_known(props, 'version')}`"
-    holder = resource.parent.rpartition("::")[2]
+    holder = plain(resource.parent.rpartition("::")[2])
     if resource.type in DEPLOYED:
         return f"{_kind(resource)} `{_known(props, 'deploymentName')}` of `{holder}`"
-    return f"{_kind(resource)} `{holder if resource.type in HELD else resource.name}`"
+    return f"{_kind(resource)} {code(holder if resource.type in HELD else resource.name)}"
 
 
 def _known(props: Props, key: str) -> str:
     value = at(props, key)
-    return LATER if value == UNKNOWN else str(value)
+    return text_of(value)
 
 
 def _kind(resource: Resource) -> str:

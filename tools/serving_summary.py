@@ -14,8 +14,9 @@ from pathlib import Path
 from tools import previews, serving
 from tools.previews import NotAPreview, Preview
 from tools.serving import Asset, Deployment, Endpoint, Schedule, Served, colour, share
-from tools.serving_changes import LATER, done, drift, in_place, instances, name_of, warnings
+from tools.serving_changes import done, drift, in_place, instances, name_of, warnings
 from tools.serving_quota import Clusters, cores, unknown
+from tools.words import LATER, code
 
 NONE = "–"
 Row = tuple[str, str, str]
@@ -155,7 +156,7 @@ def _access(side: Endpoint) -> Mapping[str, str]:
 
 
 def _inputs(side: Endpoint) -> dict[str, str]:
-    return {f"{name} scores": schedule.input for name, schedule in side.schedules.items()}
+    return {f"{name} scores": code(schedule.input) for name, schedule in side.schedules.items()}
 
 
 def _schedules(side: Endpoint) -> dict[str, str]:
@@ -218,14 +219,14 @@ def _asset_row(kind: str, old: Asset | None, new: Asset | None) -> Iterator[Row]
 
 
 def _asset(asset: Asset | None) -> str:
-    return f"`{asset.name}:{asset.version}`" + (f" {asset.detail}" if asset.detail else "") if asset else NONE
+    return f"`{asset.name}:{asset.version}`" + (f" {code(asset.detail)}" if asset.detail else "") if asset else NONE
 
 
 def _variables(old: Deployment, new: Deployment) -> Iterator[Row]:
     """Which variables another revision has otherwise. The service adds its own, so what is gone cannot be told."""
     changed = [key for key, value in new.variables.items() if old.variables.get(key) != value]
     if changed and old.revision != new.revision:
-        yield "variables", NONE, f"changed: {', '.join(changed)}"
+        yield "variables", NONE, f"changed: {', '.join(map(code, changed))}"
 
 
 # tables

@@ -125,7 +125,7 @@ def test_no_value_of_a_variable_is_ever_shown() -> None:
     old["oldState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "first-of-all", "OTHER": "as it was"}
     new["newState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "hunter2", "OTHER": "as it was"}
     text = summarized(document)
-    assert "changed: TOKEN" in text
+    assert "changed: `TOKEN`" in text
     for value in ("hunter2", "first-of-all", "as it was", "OTHER"):
         assert value not in text
 
@@ -201,6 +201,72 @@ def test_a_cluster_that_may_grow_shows_in_the_cores() -> None:
     assert quota(summarized(document))["standardDSv2Family clusters, at most"] == ["16", "**40**", "**40**"]
 
 
+def test_a_cluster_of_another_size_is_counted_as_both() -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = "replace"
+    cluster["newState"]["inputs"]["properties"]["properties"] |= {"vmSize": "Standard_F4s_v2"}
+    cluster["newState"]["inputs"]["properties"]["properties"]["scaleSettings"]["maxNodeCount"] = 1
+    found = quota(summarized(document))
+    assert found["standardDSv2Family clusters, at most"] == ["16", "16", "**0**"]
+    assert found["standardFSv2Family clusters, at most"] == ["0", "**4**", "**4**"]
+
+
+def test_a_cluster_whose_priority_changes_is_counted_as_both() -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = "replace"
+    cluster["newState"]["inputs"]["properties"]["properties"]["vmPriority"] = "LowPriority"
+    found = quota(summarized(document))
+    assert found["standardDSv2Family clusters, at most"] == ["16", "16", "**0**"]
+    assert found["standardDSv2Family clusters of low priority, at most"] == ["0", "**16**", "**16**"]
+
+
+# what others have written in Azure
+
+MARKUP = "![x](https://evil.example/x.png) `code` <img src=x> @team/everybody\n# heading"
+
+
+def found_by_refresh(document: dict[str, Any], start: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Somebody has changed a deployment in Azure."""
+    change(deployment(document, start)["oldState"]["inputs"])
+
+
+def test_the_value_of_a_tag_that_was_changed_by_hand_is_not_shown() -> None:
+    document = recording("nothing")
+    found_by_refresh(document, "tumor-online-green", lambda each: each.update(tags={"token": "hunter2"}))
+    text = summarized(document)
+    assert "`tags.token` is another" in text
+    assert "hunter2" not in text
+
+
+def test_what_is_written_in_azure_is_no_markup_and_calls_nobody() -> None:
+    document = recording("nothing")
+
+    def change(inputs: dict[str, Any]) -> None:
+        inputs["tags"] = {MARKUP: "x"}
+        inputs["properties"]["requestSettings"]["requestTimeout"] = MARKUP
+        inputs["properties"]["loggingLevel"] = {"a": [MARKUP]}
+
+    found_by_refresh(document, "tumor-online-green", change)
+    text = summarized(document)
+    assert "requestSettings.requestTimeout` was" in text
+    assert "`properties.loggingLevel` is another" in text, "what is no plain value is not shown"
+    for mark in ("](https", "<img", "@team", "\n# heading"):
+        assert mark not in text
+    told = next(line for line in text.splitlines() if "requestTimeout` was" in line)
+    assert told.count("`") % 2 == 0, "a value does not end its code span"
+
+
+def test_a_long_value_is_cut() -> None:
+    document = recording("nothing")
+    long = "x" * 5_000
+    found_by_refresh(
+        document, "tumor-online-green", lambda each: each["properties"]["requestSettings"].update(requestTimeout=long)
+    )
+    assert max(map(len, summarized(document).splitlines())) < 1_000
+
+
 # what no recording has
 
 
@@ -222,7 +288,7 @@ def test_a_live_deployment_that_is_changed_in_place_is_warned_of() -> None:
     step["op"] = "update"
     step["newState"]["inputs"]["properties"]["requestSettings"]["requestTimeout"] = "PT90S"
     text = summarized(document)
-    assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout PT5S → PT90S" in text
+    assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout `PT5S` → `PT90S`" in text
 
 
 def test_a_deployment_that_is_replaced_under_its_name_is_no_nothing() -> None:
@@ -291,7 +357,7 @@ def test_variables_that_are_no_map_are_no_crash(given: Any) -> None:
     _new_blue(document)["newState"]["inputs"]["properties"]["environmentVariables"] = given
     text = summarized(document)
     assert UNKNOWN not in text
-    assert ("changed: all of them" in text) == (given is not None)
+    assert ("changed: `all of them`" in text) == (given is not None)
 
 
 def test_a_role_that_an_endpoint_loses_is_warned_of_and_one_that_it_gets_is_not() -> None:
