@@ -3,6 +3,7 @@
 A rule over one resource is asked before that resource is touched; rules over the whole stack, when all are known.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policies import exemptions
 from policies.pack import in_force
-from policies.resource import UNKNOWN, Resource, kind_of
+from policies.resource import UNKNOWN, Resource, batch_deployments, kind_of, without_revision
 from policies.rule import Rule, StackRule
 from policies.stacks import level
 
 Report = Callable[..., None]
+# The engine gives a pack the stack's configuration, as it gives it to the program.
+STATED = batch_deployments(json.loads(os.environ.get("PULUMI_CONFIG") or "{}"))
 
 
 def plain(values: Any) -> Any:
@@ -56,6 +59,7 @@ def resource_of(args: Any) -> Resource:
         protect=args.opts.protect,
         needs={key: frozenset(each.name for each in resources) for key, resources in needs.items()},
         urn=args.urn,
+        stated=STATED.get(without_revision(args.name)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ class Resource:
 
     `kind` is its type without the provider (`storage:StorageAccount`). `needs` are, by top-level property, the names of
     the resources whose outputs the property is made of: which ids it holds is not known in a preview, but whose is.
+    `stated` is what the stack's configuration says of it, before the program filled in the rest; None where it is none
+    of the configuration's.
     """
 
     kind: str
@@ -32,6 +35,7 @@ class Resource:
     protect: bool = False
     needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     urn: str = ""
+    stated: Mapping[str, Any] | None = None
 
     def get(self, path: str) -> Any:
         """The value at a path (`identity.type`); None where there is none."""
@@ -54,6 +58,25 @@ def get(values: object, path: str) -> Any:
             return UNKNOWN
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
+
+
+def batch_deployments(configuration: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a stack's configuration says of each batch deployment, by the name of its resource without the revision."""
+    key = next((key for key in configuration if key.rpartition(":")[2] == "batchEndpoints"), "")
+    given = configuration.get(key) or {}
+    endpoints = json.loads(given) if isinstance(given, str) else given
+    return {
+        f"{endpoint}-{name}": get(endpoints, f"{endpoint}.deployments.{name}")
+        for endpoint in endpoints
+        # What is no map is a mistake, which the program tells.
+        for name in get(endpoints, f"{endpoint}.deployments") or ()
+        if isinstance(get(endpoints, f"{endpoint}.deployments.{name}"), Mapping)
+    }
+
+
+def without_revision(name: str) -> str:
+    """`tumor-batch-mlflow` of `tumor-batch-mlflow-35c0854e`."""
+    return re.sub(r"-[0-9a-f]{8}$", "", name)
 
 
 def kind_of(type_: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from policies.resource import UNKNOWN, Resource, get
 from policies.rule import RuleSet
+from policies.secret_looks import looks_secret
 from policies.stacks import PROD, STAGING
 
 ONLINE_ENDPOINT = "machinelearningservices:OnlineEndpoint"
@@ -24,20 +25,7 @@ HOLD_DATA = (
 )
 # One in each zone of a region that has zones; and two, so that one serves while the other is renewed.
 PROD_FLOOR, STAGING_FLOOR = 3, 2
-# Words of a variable's name that mean a secret, and ends of a name that mean something about one.
-SECRET_WORDS = re.compile(
-    r"(^|_)(passwords?|passwd|pwd|passphrase|secrets?|tokens?|credentials?|sas|apikey"
-    r"|(api|access|account|private|storage|shared|subscription|signing|encryption|master)_?keys?|connection_?string)(_|$)"
-)
-ABOUT_ONE = re.compile(
-    r"_(names?|ids?|uris?|urls?|endpoints?|paths?|files?|dirs?|seconds|minutes|length|limit|count|audience|scopes?)$"
-)
-COUNTS = re.compile(r"(^|_)(max|min|num|n|stop|pad|eos|bos|special)_(\w+_)?tokens?")
-SECRET_VALUES = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)\s*=\s*\S"
-    r"|[?&]sig=[\w%]{20}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\bgh[pousr]_\w{30}|\bgithub_pat_\w{30}|\bhf_[A-Za-z]{30}"
-    r"|\bsk-[\w-]{20}|\bAKIA[A-Z0-9]{16}\b|://[^/\s:@]+:[^/\s:@]+@"
-)
+LATEST = re.compile(r"(?i)(@|/labels/)latest$")
 
 RULES = RuleSet()
 
@@ -74,10 +62,22 @@ def image_pinned(environment: Resource) -> bool:
     return not isinstance(image, str) or is_pinned(image)
 
 
+@RULES.rule("assets-pinned", ONLINE_DEPLOYMENT, BATCH_DEPLOYMENT)
+def assets_pinned(deployment: Resource) -> bool:
+    """A deployment names the versions of its model and its environment, so that what is rolled out again is the same:
+    not @latest, nor /labels/latest."""
+    model = deployment.get("properties.model")
+    # An online deployment has an id there, a batch deployment a reference that holds one.
+    named = (get(model, "assetId") if isinstance(model, Mapping) else model, deployment.get("properties.environmentId"))
+    return not any(isinstance(asset, str) and LATEST.search(asset) for asset in named)
+
+
 @RULES.rule("batch-retries-explicit", BATCH_DEPLOYMENT)
 def batch_retries_explicit(deployment: Resource) -> bool:
     """A batch deployment says how often a mini-batch is tried and how long it may take: retrySettings."""
-    retries = deployment.get("properties.retrySettings")
+    # The program writes both always, Azure's defaults where the configuration has none.
+    stated = deployment.stated
+    retries = deployment.get("properties.retrySettings") if stated is None else stated.get("retrySettings")
     return get(retries, "maxRetries") is not None and get(retries, "timeout") is not None
 
 
@@ -94,7 +94,8 @@ def environment_variables_secret(deployment: Resource) -> bool:
     """No environment variable holds a secret, which whoever reads the deployment would read too: keep it in the key
     vault, and let the scoring script get it by the deployment's identity."""
     variables = deployment.get("properties.environmentVariables")
-    return not isinstance(variables, Mapping) or not any(is_secret(*each) for each in variables.items())
+    found = variables.items() if isinstance(variables, Mapping) else ()
+    return not any(isinstance(value, str) and looks_secret(name, value) for name, value in found)
 
 
 @RULES.rule("schedule-time-zone", LOGIC_APP, SCHEDULE, AUTOSCALE)
@@ -126,18 +127,6 @@ def is_pinned(image: str) -> bool:
     name, _, digest = image.partition("@")
     _, _, tag = name.rpartition("/")[2].partition(":")
     return bool(digest) or tag not in ("", "latest")
-
-
-def is_secret(name: str, value: object) -> bool:
-    """Whether a variable looks like a secret, by its name or by its value.
-
-    A name that says where a secret is (`KEY_VAULT_SECRET_NAME`), or how many tokens there may be, is none.
-    """
-    if not isinstance(value, str) or not value:
-        return False
-    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).replace("-", "_").lower()
-    named = SECRET_WORDS.search(words) and not ABOUT_ONE.search(words) and not COUNTS.search(words)
-    return bool(named or SECRET_VALUES.search(value))
 
 
 def timetables(resource: Resource) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """Layer: the shape of the repository; which way imports go, and how long the pages are that people read."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ OWN = {"settings", "components", "dynamic", "localazure", "scoring", "policies"}
 # What each part may import of the others. Local Azure is reached by HTTPS only.
 ALLOWED = {
     "__main__": {"settings", "components"},
-    "settings": {"settings"},
+    "settings": {"settings", "policies"},
     "components": {"settings", "components", "dynamic"},
     "dynamic": {"dynamic"},
     "localazure": {"localazure"},
@@ -45,6 +46,13 @@ def test_imports_go_one_way(part: str) -> None:
     for file in files(part):
         used = {name.partition(".")[0] for name in imports(parsed(file))} & OWN
         assert used <= ALLOWED[part], f"{file.relative_to(ROOT)} imports {sorted(used - ALLOWED[part])}"
+
+
+def test_the_settings_share_one_module_with_the_pack_which_runs_anywhere() -> None:
+    used = {name for file in files("settings") for name in imports(parsed(file)) if name.startswith("policies")}
+    (shared,) = used
+    names = set(imports(parsed(ROOT / f"{shared.replace('.', '/')}.py")))
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names, "the pack has other packages"
 
 
 @pytest.mark.parametrize("part", ["__main__", "settings", "components", "dynamic"])

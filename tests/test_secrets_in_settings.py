@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from policies.secret_looks import looks_secret
 from settings import SettingsError, parse
-from settings.secret_rules import looks_secret
 
 # Made up, of the forms that such values have.
 HEX = "9f86d081884c7d659a2feaa0c55ad015"
@@ -21,6 +21,13 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0dW1vciJ9.c2lnbmF0dXJl"
         ("dbPassword", "correct horse", "a password"),
         ("CLIENT_SECRET", "abc~DEF.ghi", "a password"),
         ("DB_PWD_2", "hunter2", "a password"),
+        ("DB_PASS", "hunter2", "a password"),
+        ("PGPASSWORD", "hunter2", "a password"),
+        ("MYSQL_ROOT_PASSWORDS", "hunter2", "a password"),
+        ("AZURE_OPENAI_KEY", HEX, "a key or a token"),
+        ("COSMOS_KEY", BASE64, "a key or a token"),
+        ("SPEECH_KEY", HEX, "a key or a token"),
+        ("OPENAI_APIKEY", HEX, "a key or a token"),
         ("API_KEY", HEX, "a key or a token"),
         ("apiKey", BASE64, "a key or a token"),
         ("SERVICE_TOKEN", f"v1-{HEX}", "a key or a token"),
@@ -32,6 +39,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0dW1vciJ9.c2lnbmF0dXJl"
         ("CERTIFICATE", "-----BEGIN RSA PRIVATE KEY-----\nabc", "a private key"),
         ("HEADER", f"Bearer {JWT}", "a token"),
         ("HUB", "hf_" + HEX, "a token"),
+        ("PIP_ARGS", f"--token ghp_{HEX}", "a token"),
         ("MODEL_API", "sk-" + HEX, "a token"),
     ],
 )
@@ -71,6 +79,13 @@ def test_what_looks_like_a_secret_is_refused_without_being_shown(name: str, valu
         ("ENDPOINT", "https://tumor.example.com/score?signature=none&design=blue"),
         ("PROXY", "http://proxy.example.com:3128"),
         ("TASK", "sk-learn"),
+        ("TASK", "sk-learn-gradient-boosting"),
+        ("TOKEN_TYPE", "bearer"),
+        ("SECRETS_BACKEND", "keyvault"),
+        ("PASSWORD_FILE", "/run/secrets/password"),
+        ("API_KEY_SECRET_NAME", "api-key"),
+        ("COMPASS", "north"),
+        ("MAX_NEW_TOKENS", "512"),
     ],
 )
 def test_what_only_sounds_like_a_secret_is_taken(name: str, value: str) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from tools.words import cut, quiet
+
 Item = dict[str, Any]
 PAGE = 100
 TIMEOUT = 30.0
@@ -43,11 +45,10 @@ class GitHub:
 
     # pull requests
 
-    def pull_request(self, owner: str, branch: str, commit: str) -> int | None:
-        """The open pull request of a branch, also one of a fork, whose latest commit this is; None where none is."""
+    def pull_requests(self, owner: str, branch: str, commit: str) -> list[int]:
+        """The open pull requests of a branch, also one of a fork, whose latest commit this is."""
         query = urlencode({"state": "open", "head": f"{owner}:{branch}"})
-        found = [each["number"] for each in self._pages(f"pulls?{query}") if each["head"]["sha"] == commit]
-        return found[0] if found else None
+        return [each["number"] for each in self._pages(f"pulls?{query}") if each["head"]["sha"] == commit]
 
     def comment(self, number: int, marker: str, text: str) -> None:
         """Writes the comment with a marker, in place of the one that is there."""
@@ -122,10 +123,9 @@ class GitHub:
 
 
 def whole(marker: str, text: str) -> str:
-    """The text under its marker, cut where GitHub would refuse it."""
-    head, cut = f"{marker}\n", "\n\n… cut: GitHub takes no more in one text. The whole of it is in the job's summary.\n"
-    room = LONGEST - len(head)
-    return head + (text if len(text) <= room else text[: room - len(cut)] + cut)
+    """The text under its marker, as one that calls nobody, cut where GitHub would refuse it."""
+    head, remark = f"{marker}\n", "… cut: GitHub takes no more in one text. The whole of it is in the job's summary."
+    return head + cut(quiet(text), LONGEST - len(head), remark)
 
 
 def _is_ours(item: Item, marker: str) -> bool:

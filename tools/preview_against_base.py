@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,11 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from localazure.pulumi_plugin.install import install as install_plugin
-from tools import recovery, up
-from tools.preview_report import Report, report, write
+from tools import recovery, stack_files, up
+from tools.preview_report import Report, no_preview, report, write
 
 Environment = Mapping[str, str]
 
@@ -33,9 +30,7 @@ ACCOUNT = {
     "azure-native:metadataHost": "localazure.invalid",
 }
 LOCATION = "azure-native:location"
-PLACEHOLDER = "not known without the stack's own secrets provider"
 REMARK = "*Previewed on Local Azure, where the base branch was brought up first: Azure itself has not been asked.*"
-ENCRYPTION = ("encryptionsalt", "encryptedkey", "secretsprovider")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         made = against_base(options.base, options.stack)
     except (up.UpError, recovery.RecoveryError) as error:
-        made = Report(f"## What `{options.stack}` serves\n\n> [!CAUTION]\n> **No preview**: {error}\n", ok=False)
+        made = no_preview(options.stack, error)
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
         return up.INTERRUPTED
@@ -61,7 +56,7 @@ def against_base(base: str, stack: str) -> Report:
         stage = Stage(folder, stack, environment)
         with _worktree(merge_base(base), folder / "base") as tree:
             stage.bring_up(tree)
-        made = report(stack, environment, options=["--config-file", str(stage.configuration(up.ROOT))])
+        made = report(stack, environment, configuration=stage.configuration(up.ROOT))
         return replace(made, text=f"{made.text}\n{REMARK}\n")
 
 
@@ -75,7 +70,7 @@ class Stage:
 
     def bring_up(self, tree: Path) -> None:
         """Brings up the stack as a tree has it; none, where the tree has no such stack yet. Raises `UpError`."""
-        self._create()
+        up.create(self.stack, self.environment, self.folder / "stack")
         if not (tree / f"Pulumi.{self.stack}.yaml").exists():
             return
         _say(f"bringing up {self.stack} as the base branch has it, on Local Azure")
@@ -97,44 +92,23 @@ class Stage:
                 f"compare with.\n\n{_tail(done.stdout + done.stderr)}"
             )
 
-    def _create(self) -> None:
-        """Makes the stack from a folder of its own: the CLI writes its salt beside the project's file."""
-        own = self.folder / "stack"
-        own.mkdir()
-        shutil.copy(up.ROOT / "Pulumi.yaml", own)
-        command = ["pulumi", "stack", "select", "--create", "--non-interactive", self.stack]
-        done = subprocess.run(command, cwd=own, env=dict(self.environment), capture_output=True, text=True)
-        if done.returncode:
-            raise up.UpError(f"stack {self.stack} cannot be made on Local Azure: {_tail(done.stderr)}")
-
     def configuration(self, tree: Path) -> Path:
         """A tree's configuration of the stack, for Local Azure. Raises `UpError`."""
         source = tree / f"Pulumi.{self.stack}.yaml"
         if not source.is_file():
             raise up.UpError(f"there is no {source.name}: name a stack that has one, with --stack.")
-        made = yaml.safe_load((self.folder / "stack" / source.name).read_text())
+        made = stack_files.read(self.folder / "stack" / source.name)
         written = self.folder / f"{tree.name}.{source.name}"
-        written.write_text(yaml.safe_dump(for_local_azure(yaml.safe_load(source.read_text()) or {}, made)))
-        return written
+        return stack_files.write(written, for_local_azure(stack_files.read(source), made))
 
 
 def for_local_azure(stack: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """A stack file with Local Azure's account, and placeholders for secrets: only the stack's own provider opens them.
-
-    `made` is the file that the CLI wrote for the stack here, with what encrypts its state.
-    """
-    config = {key: _without_secrets(value) for key, value in (stack.get("config") or {}).items()}
+    """A stack file with Local Azure's account. `made` is the file that the CLI wrote for the stack here."""
+    ours = stack_files.encrypted_as(stack, made)
+    config = ours["config"]
     kept = {key: value for key, value in config.items() if not key.startswith("azure-native:") or key == LOCATION}
     # Nobody has to wait for roles here.
-    kept |= ACCOUNT | {"azureml-endpoints:roleAssignmentSeconds": 0}
-    rest = {key: value for key, value in stack.items() if key not in (*ENCRYPTION, "config")}
-    return {**rest, **{key: made[key] for key in ENCRYPTION if key in made}, "config": kept}
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return PLACEHOLDER if [*value] == ["secure"] else {key: _without_secrets(each) for key, each in value.items()}
-    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
+    return {**ours, "config": kept | ACCOUNT | {"azureml-endpoints:roleAssignmentSeconds": 0}}
 
 
 # the base branch
@@ -197,8 +171,7 @@ def _say(text: str) -> None:
 
 
 def _tail(text: str) -> str:
-    lines = text.strip().splitlines()[-30:]
-    return "\n".join(["```", *lines, "```"])
+    return "\n".join(text.strip().splitlines()[-30:])
 
 
 if __name__ == "__main__":

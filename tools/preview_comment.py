@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.github import GitHub, GitHubError
+from tools.words import cut, quiet
 
 MARKER = "<!-- serving-summary -->"
 # Of each report, so that one that is too long leaves room for the others.
@@ -36,29 +37,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def comment(github: GitHub, run: Mapping[str, Any], folder: Path) -> int:
     """Writes the comment that belongs to a run of the preview workflow."""
-    text = body(folder)
     owner, branch, commit = run["head_repository"]["owner"]["login"], run["head_branch"], run["head_sha"]
-    number = github.pull_request(owner, branch, commit)
-    if number is None:
+    numbers = github.pull_requests(owner, branch, commit)
+    if not numbers:
         print(f"{owner}:{branch} has no open pull request at {commit}: it went on, or was closed.")
-    elif not text:
-        print("The preview has left no report: see its log.")
+    elif len(numbers) > 1:
+        which = ", ".join(f"#{number}" for number in numbers)
+        print(
+            f"{owner}:{branch} has several open pull requests at {commit} ({which}): GitHub does not tell whose it is."
+        )
     else:
-        github.comment(number, MARKER, text)
-        print(f"Commented on #{number}.")
+        github.comment(numbers[0], MARKER, f"{head(run)}\n\n{body(folder)}")
+        print(f"Commented on #{numbers[0]}.")
     return 0
+
+
+def head(run: Mapping[str, Any]) -> str:
+    """Of which commit the reports are; a run that has failed may have left none, or not all."""
+    if run.get("conclusion") == "success":
+        return f"Preview of {run['head_sha']}"
+    failed = f"**The preview of {run['head_sha']} has failed**"
+    return f"{failed}: [its log]({run['html_url']}) says why, also where a stack has no report"
 
 
 def body(folder: Path) -> str:
     """All reports, one below the other."""
     files = sorted(each for each in folder.rglob("*.md") if each.is_file() and not each.is_symlink())
-    return "\n".join(_harmless(each.read_text(encoding="utf-8", errors="replace")) for each in files)
-
-
-def _harmless(text: str) -> str:
-    """Text that calls nobody: a mention in what a stranger's code has printed would."""
-    shown = text.replace("@", "@\u200b")
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}\n… cut here"
+    texts = (each.read_text(encoding="utf-8", errors="replace") for each in files)
+    return "\n".join(cut(quiet(text), LONGEST, "… cut here") for text in texts) or "There is no preview of it.\n"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,13 @@ from tools.serving_summary import fenced, summary
 
 # GitHub takes 65,536 characters in a comment, in which there may be several stacks.
 LONGEST_DIFF = 20_000
+# A line of a diff begins with spaces and, where something happens to it, an operation.
+BEFORE_NAME = re.compile(r" *(?:[-+~=<>]{1,2} )?")
+VARIABLES = re.compile(r"(?P<name>[^:]*\benvironmentVariables\b[^:]*): (?P<value>.*)")
+NO_VALUE = ("{}", "[unknown]", "[secret]")
+MASKED = "(not shown here)"
+
+ALERT = ("> [!CAUTION]", "> **No preview**, so that nothing can be said about what would be served.")
 
 Environment = Mapping[str, str]
 
@@ -40,10 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = up.prepare(options.stack)
         made = report(options.stack, environment, diff=not options.summary_only)
     except (up.UpError, recovery.RecoveryError) as error:
+        made = no_preview(options.stack, error)
         print(error, file=sys.stderr)
-        return 1
     write(made, options.output)
     return 0 if made.ok else 1
+
+
+def no_preview(stack: str, error: Exception) -> Report:
+    """The report where it did not come to a preview: without one, that of an earlier commit would stand."""
+    # The error of a command may hold anything, so that it is shown as code.
+    return Report("\n".join([f"## What `{stack}` serves", "", *ALERT, "", *fenced(str(error)), ""]), ok=False)
 
 
 def write(report: Report, output: Path | None) -> None:
@@ -54,20 +68,20 @@ def write(report: Report, output: Path | None) -> None:
         output.write_text(report.text, encoding="utf-8")
 
 
-def report(stack: str, environment: Environment, *, diff: bool = True, options: Sequence[str] = ()) -> Report:
-    """Previews the stack with the program in this clone, where `environment` leads; `options` are the CLI's."""
-    preview = preview_of(stack, environment, options)
+def report(stack: str, environment: Environment, *, diff: bool = True, configuration: Path | None = None) -> Report:
+    """Previews the stack with the program in this clone, where `environment` leads, by its own file or another."""
+    preview = preview_of(stack, environment, configuration)
     text = summary(preview)
     if diff and not preview.errors and any(each.action != "same" for each in preview.resources.values()):
         plain = ["--diff", "--color", "never", "--non-interactive", "--suppress-progress"]
-        own = [*options, *up.preview_options(stack, environment)]
+        own = up.preview_options(stack, environment, configuration)
         text += _folded(_pulumi(["preview", *plain, *own], environment).stdout)
     return Report(text, ok=not preview.errors)
 
 
-def preview_of(stack: str, environment: Environment, options: Sequence[str] = ()) -> Preview:
+def preview_of(stack: str, environment: Environment, configuration: Path | None = None) -> Preview:
     """The preview of a stack; one that failed has errors."""
-    own = [*options, *up.preview_options(stack, environment)]
+    own = up.preview_options(stack, environment, configuration)
     return _read(stack, _pulumi(["preview", "--json", "--show-sames", *own], environment))
 
 
@@ -87,8 +101,29 @@ def _pulumi(arguments: Sequence[str], environment: Environment) -> subprocess.Co
     return subprocess.run(command, cwd=up.ROOT, env=dict(environment), capture_output=True, text=True, check=False)
 
 
+def without_variables(diff: str) -> str:
+    """The diff without the values of environment variables, which are nobody's business whatever they are."""
+    kept: list[str] = []
+    block: int | None = None
+    for line in diff.splitlines():
+        column = len(BEFORE_NAME.match(line)[0])  # type: ignore[index] - it matches anything
+        if block is not None:
+            # Whatever a value looks like, it is further to the right than the name of the block.
+            if not line.strip() or column > block:
+                continue
+            ends, block = column == block and line.strip() == "}", None
+            if ends:
+                continue
+        if (found := VARIABLES.match(line)) and found["value"] not in NO_VALUE:
+            kept.append(f"{found['name']}: {MASKED}")
+            block = column
+        else:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _folded(diff: str) -> str:
-    text = diff.strip()
+    text = without_variables(diff).strip()
     if len(text) > LONGEST_DIFF:
         text = f"{text[:LONGEST_DIFF]}\n… cut here: {len(diff) - LONGEST_DIFF} characters more"
     lines = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.previews import UNKNOWN, Preview, Props, Resource, at
+from tools.words import LATER, plain
 
 ML = "azure-native:machinelearningservices:"
 OURS = "azureml-endpoints:index:"
@@ -128,6 +129,12 @@ class Served:
         side = self.after or self.before
         return side.name if side else self.key
 
+    @property
+    def made_anew(self) -> frozenset[str]:
+        """The revisions that are deleted and made anew under the same name."""
+        own = [each for each in self.members if each.type == ML + DEPLOYMENTS[self.kind]]
+        return frozenset(text_of(at(each.now, "deploymentName")) for each in own if each.action == "replace")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -165,8 +172,8 @@ def _cluster(props: Props | None) -> Cluster | None:
         return None
     properties = at(props, "properties.properties", {})
     return Cluster(
-        name=_text(at(props, "computeName")),
-        size=_text(at(properties, "vmSize")),
+        name=text_of(at(props, "computeName")),
+        size=text_of(at(properties, "vmSize")),
         most=_number(at(properties, "scaleSettings.maxNodeCount")) or 0,
         low_priority=at(properties, "vmPriority") == "LowPriority",
     )
@@ -216,7 +223,7 @@ class _Reader:
             return None
         traffic, mirror = self._traffic(side)
         return Endpoint(
-            name=_text(at(props, "endpointName")),
+            name=text_of(at(props, "endpointName")),
             deployments={each.revision: each for each in self._deployments(side)},
             traffic=traffic,
             mirror=mirror,
@@ -258,19 +265,22 @@ class _Reader:
                 yield self._deployment(resource, props, side)
 
     def _deployment(self, resource: Resource, props: Props, side: str) -> Deployment:
-        revision = _text(at(props, "deploymentName"))
+        revision = text_of(at(props, "deploymentName"))
         properties = at(props, "properties", {})
         online = self._kind == "online"
         count = at(props, "sku.capacity") if online else at(properties, "resources.instanceCount")
         compute = at(properties, "compute")
+        if compute == UNKNOWN:
+            # What a revision runs on is part of its name, so that it is the cluster that the revision has already.
+            compute = at(resource.before, "properties.compute")
         return Deployment(
             name=colour(revision),
             revision=revision,
-            size=_text(at(properties, "instanceType") or ""),
+            size=text_of(at(properties, "instanceType") or ""),
             cluster="" if compute in (None, UNKNOWN) else _last_word(compute),
             count=_number(count),
             bounds=self._bounds(revision, properties, side),
-            variables=dict(at(properties, "environmentVariables", {})),
+            variables=_variables(at(properties, "environmentVariables")),
             settings=dict(_flat({key: properties[key] for key in SETTINGS if key in properties})),
             **self._assets(revision, properties, side),
         )
@@ -282,7 +292,7 @@ class _Reader:
             "code": at(properties, "codeConfiguration.codeId"),
             "environment": at(properties, "environmentId"),
         }
-        script = _text(at(properties, "codeConfiguration.scoringScript") or "")
+        script = text_of(at(properties, "codeConfiguration.scoringScript") or "")
         return {
             kind: self._asset(revision, kind, reference, script if kind == "code" else "", side)
             for kind, reference in references.items()
@@ -296,7 +306,7 @@ class _Reader:
         if given is None:
             return registered and Asset(registered.name, registered.version, registered.content, detail)
         same = registered and (registered.name, registered.version) == (given.name, given.version)
-        return Asset(given.name, given.version, registered.content if registered and same else "", detail)
+        return Asset(plain(given.name), plain(given.version), registered.content if registered and same else "", detail)
 
     def _registered(self, revision: str, kind: str, side: str) -> Asset | None:
         """What the stack registers for a deployment."""
@@ -305,8 +315,8 @@ class _Reader:
             for each in self._preview.children(component.urn, DYNAMIC + kind.capitalize()):
                 props: Props | None = getattr(each, side)
                 if component.name == holder and props is not None:
-                    name, version = _text(at(props, "name")), _text(at(props, "version"))
-                    return Asset(name, version, _text(at(props, "contentHash") or ""))
+                    name, version = text_of(at(props, "name")), text_of(at(props, "version"))
+                    return Asset(name, version, text_of(at(props, "contentHash") or ""))
         return None
 
     def _bounds(self, revision: str, properties: Props, side: str) -> tuple[int, int] | None:
@@ -328,8 +338,8 @@ class _Reader:
             return ""
         if side == "before":
             live = at(self._endpoint.found, "properties.defaults.deploymentName")
-            return _text(live or at(self._default.before, "deploymentName") or "")
-        return _text(at(self._default.after, "deploymentName") or "")
+            return text_of(live or at(self._default.before, "deploymentName") or "")
+        return text_of(at(self._default.after, "deploymentName") or "")
 
     def _schedules(self, side: str) -> dict[str, Schedule]:
         found: dict[str, list[Props]] = {}
@@ -352,15 +362,15 @@ def _schedule(workflows: list[Props]) -> Schedule:
             dict.fromkeys(_times(at(each, "definition.triggers.Recurrence.recurrence", {})) for each in workflows)
         ),
         paused=at(first, "state") == "Disabled",
-        deployment=_text(at(request, "headers.azureml-model-deployment") or ""),
-        input=next((_text(at(each, "uri")) for each in inputs.values()), ""),
+        deployment=text_of(at(request, "headers.azureml-model-deployment") or ""),
+        input=next((text_of(at(each, "uri")) for each in inputs.values()), ""),
     )
 
 
 def _times(recurrence: Props) -> str:
     """A recurrence of Logic Apps in words."""
     hours, minutes = at(recurrence, "schedule.hours", []), at(recurrence, "schedule.minutes", [])
-    start = str(at(recurrence, "startTime") or "")
+    start = text_of(at(recurrence, "startTime") or "")
     if at(recurrence, "frequency") == "Hour":
         when = f"each hour at minute {start[14:16] or '00'}"
     else:
@@ -368,21 +378,28 @@ def _times(recurrence: Props) -> str:
         days = ", ".join(at(recurrence, "schedule.weekDays", []))
         when = (f"on {days}" if days else "each day") + f" at {clock}"
     end = at(recurrence, "endTime")
-    return f"{when} ({at(recurrence, 'timeZone', 'UTC')})" + (f", until {end}" if end else "")
+    return text_of(f"{when} ({at(recurrence, 'timeZone', 'UTC')})" + (f", until {end}" if end else ""))
 
 
 def _access(props: Props) -> dict[str, str]:
     """How callers log in to an endpoint, from where, and what it works as."""
     users = sorted(map(_last_word, at(props, "identity.userAssignedIdentities", []) or []))
-    works_as = ", ".join(users) or _text(at(props, "identity.type") or "")
+    works_as = ", ".join(users) or text_of(at(props, "identity.type") or "")
     cluster = _last_word(at(props, "properties.compute") or "")
     access = {
-        "log-in": _text(at(props, "properties.authMode") or ""),
-        "public network": _text(at(props, "properties.publicNetworkAccess") or ""),
+        "log-in": text_of(at(props, "properties.authMode") or ""),
+        "public network": text_of(at(props, "properties.publicNetworkAccess") or ""),
         "identity": works_as,
         "Kubernetes cluster": cluster,
     }
     return {key: value for key, value in access.items() if value}
+
+
+def _variables(given: Any) -> dict[str, Any]:
+    """Variables by name; under a name that says so where they are not known yet, or a secret as a whole."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {} if given is None else {"all of them": given}
 
 
 def _shares(traffic: Any) -> Mapping[str, float] | None:
@@ -391,7 +408,7 @@ def _shares(traffic: Any) -> Mapping[str, float] | None:
         return {}
     if not isinstance(traffic, Mapping) or UNKNOWN in traffic.values():
         return None
-    return {str(name).lower(): float(share) for name, share in sorted(traffic.items()) if float(share)}
+    return {text_of(name).lower(): float(share) for name, share in sorted(traffic.items()) if float(share)}
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -399,7 +416,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for key in sorted(value):
             yield from _flat(value[key], f"{path}.{key}" if path else key)
     elif value is not None:
-        yield path, _text(value)
+        yield plain(path), text_of(value)
 
 
 def _number(value: Any) -> int | None:
@@ -409,12 +426,13 @@ def _number(value: Any) -> int | None:
         return None
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value in words that are safe in Markdown."""
     if value == UNKNOWN:
-        return "known only during `up`"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return LATER
+    return f"{value:g}" if isinstance(value, float) else plain(value)
 
 
 def _last_word(reference: Any) -> str:
     """The name at the end of an ARM id."""
-    return _text(reference).rpartition("/")[2]
+    return text_of(reference).rpartition("/")[2]

@@ -12,16 +12,19 @@ from tools.serving import (
     ML,
     OURS,
     ROLE,
+    SETTINGS,
     USER,
     WORKFLOW,
+    Cluster,
     Deployment,
     Endpoint,
     Served,
     colour,
     share,
+    text_of,
 )
+from tools.words import LATER, UNSET, code, plain
 
-LATER = "known only during `up`"
 KINDS = {
     ML + "OnlineEndpoint": "online endpoint",
     ML + "BatchEndpoint": "batch endpoint",
@@ -41,6 +44,25 @@ DEPLOYED = (ML + "OnlineDeployment", ML + "BatchDeployment")
 ASSETS = (DYNAMIC + "Model", DYNAMIC + "Code", DYNAMIC + "Environment")
 # Named one by one also where they are new; of anything else, a new one is counted.
 NAMED = {*KINDS} - {AUTOSCALE}
+# Of what was changed by hand, where values may be shown: what settings name, and what serves. All else may hold
+# anything (tags, descriptions, variables, the properties of other resources).
+SHOWN = (
+    *(f"properties.{setting}" for setting in SETTINGS),
+    "sku",
+    "properties.traffic",
+    "properties.mirrorTraffic",
+    "properties.instanceType",
+    "properties.authMode",
+    "properties.publicNetworkAccess",
+    "properties.resources.instanceCount",
+    "properties.defaults.deploymentName",
+    "properties.properties.vmSize",
+    "properties.properties.vmPriority",
+    "properties.properties.scaleSettings",
+    "publicNetworkAccess",
+    "enabled",
+    "state",
+)
 # Azure never changes these of an endpoint that is there.
 FIXED = {"log-in": "authMode", "identity": "identity", "Kubernetes cluster": "kubernetes"}
 
@@ -48,12 +70,17 @@ FIXED = {"log-in": "authMode", "identity": "identity", "Kubernetes cluster": "ku
 # what touches live traffic
 
 
-def warnings(served: Iterable[Served]) -> list[str]:
+Clusters = Iterable[tuple[Resource, Cluster | None, Cluster | None]]
+
+
+def warnings(served: Iterable[Served], clusters: Clusters = ()) -> list[str]:
     """What callers of an endpoint may notice, one sentence each."""
-    return [f"`{each.key}`: {text}" for each in served for text in _warnings(each)]
+    found = [(resource, before) for resource, before, _ in clusters if before]
+    going = {before.name: resource for resource, before in found if resource.action in ("replace", "delete")}
+    return [f"`{each.key}`: {text}" for each in served for text in _warnings(each, going)]
 
 
-def _warnings(served: Served) -> Iterator[str]:
+def _warnings(served: Served, going: Mapping[str, Resource]) -> Iterator[str]:
     before, after = served.before, served.after
     if before is None:
         return
@@ -65,7 +92,7 @@ def _warnings(served: Served) -> Iterator[str]:
         yield f"the endpoint is **replaced**{why}, deleted first and then made anew: {callers} until it is back"
         return
     yield from _access(before, after)
-    yield from (_online if served.kind == "online" else _batch)(served, before, after)
+    yield from _online(served, before, after) if served.kind == "online" else _batch(served, before, after, going)
     lost = [each for each in served.members if each.type in (ROLE, USER) and each.action not in ("same", "create")]
     if served.kind == "online" and lost:
         yield f"what it works under changes: {', '.join(f'{title(each)} ({each.action})' for each in lost)}"
@@ -103,7 +130,7 @@ def _online(served: Served, before: Endpoint, after: Endpoint) -> Iterator[str]:
         serves = f"`{deployment.name}`, which serves {_percent(percent)}"
         if revision not in after.deployments:
             yield f"{serves}, {_goes(deployment, after)}"
-        elif _resource(served, revision).action == "replace":
+        elif revision in served.made_anew:
             yield f"{serves}, is deleted and then made anew"
         elif changes := in_place(deployment, after.deployments[revision], served.kind):
             yield f"{serves}, is changed in place: " + ", ".join(f"{key} {old} → {new}" for key, old, new in changes)
@@ -134,24 +161,38 @@ def _moved(
         yield f"{what} moves: {', '.join(moves)}{remark}"
 
 
-def _batch(_: Served, before: Endpoint, after: Endpoint) -> Iterator[str]:
+def _batch(served: Served, before: Endpoint, after: Endpoint, going: Mapping[str, Resource]) -> Iterator[str]:
     old, new = before.default, after.default
-    if not old or old == new:
+    if not old:
         return
-    if colour(old) == colour(new):
+    if old == new:
+        yield from _default_kept(served, before, going)
+    elif colour(old) == colour(new):
         yield f"jobs that name no deployment run on another revision of `{colour(new)}`, `{new}`"
     else:
         yield f"jobs that name no deployment run on {name_of(new)} instead of {name_of(old)}"
 
 
+def _default_kept(served: Served, before: Endpoint, going: Mapping[str, Resource]) -> Iterator[str]:
+    """What happens to the default deployment, and to what it runs on, under the names that they have."""
+    default = before.deployments.get(before.default)
+    what = f"`{colour(before.default)}`, on which jobs run that name no deployment,"
+    if before.default in served.made_anew:
+        yield f"{what} is deleted and then made anew: no such job can be started until it is back"
+    if default and (cluster := going.get(default.cluster)):
+        becomes = "deleted and then made anew" if cluster.action == "replace" else "deleted"
+        yield f"{what} has its nodes in `{default.cluster}`, which is {becomes}: jobs that run there end"
+
+
 def in_place(before: Deployment, after: Deployment, kind: str) -> list[tuple[str, str, str]]:
     """What of a revision is changed while it is there: the setting, before and after."""
-    found = [("instances", instances(before, kind), instances(after, kind))]
-    found += [
-        (key, before.settings.get(key, "unset"), after.settings.get(key, "unset"))
+    count = ("instances", instances(before, kind), instances(after, kind))
+    found = [count] if count[1] != count[2] else []
+    settings = (
+        (key, before.settings.get(key, UNSET), after.settings.get(key, UNSET))
         for key in sorted({*before.settings, *after.settings})
-    ]
-    return [(key, old, new) for key, old, new in found if old != new]
+    )
+    return found + [(key, code(old), code(new)) for key, old, new in settings if old != new]
 
 
 def instances(deployment: Deployment, kind: str) -> str:
@@ -178,10 +219,6 @@ def name_of(revision: str) -> str:
 
 def _percent(number: float) -> str:
     return f"{number:g} %"
-
-
-def _resource(served: Served, revision: str) -> Resource:
-    return next(each for each in served.members if at(each.now, "deploymentName") == revision)
 
 
 # what was changed by hand
@@ -251,22 +288,25 @@ def _foreign(path: str, ignored: Iterable[str]) -> bool:
 
 
 def _visible(path: str, was: object, found: object) -> str:
-    if not _harmless(path):
-        return f"`{path}` is another"
-    return f"`{path}` was {_word(was)} and is {_word(found)}"
+    if not (_shown(path) and _simple(was) and _simple(found)):
+        return f"{code(path)} is another"
+    return f"{code(path)} was {_word(was)} and is {_word(found)}"
 
 
 def _value(path: str, wanted: object) -> str:
-    return f" to {_word(wanted)}" if _harmless(path) else ""
+    return f" to {_word(wanted)}" if _shown(path) and _simple(wanted) else ""
 
 
-def _harmless(path: str) -> bool:
-    """Whether the value may be shown: never that of a variable, whatever Pulumi knows about it."""
-    return "variables" not in path.lower()
+def _shown(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}.") for each in SHOWN)
+
+
+def _simple(value: object) -> bool:
+    return _empty(value) or isinstance(value, str | int | float)
 
 
 def _word(value: object) -> str:
-    return "unset" if _empty(value) else str(value)
+    return UNSET if _empty(value) else code(text_of(value))
 
 
 # the rest
@@ -307,15 +347,15 @@ def title(resource: Resource) -> str:
     props = resource.now
     if resource.type in ASSETS:
         return f"{_kind(resource)} `{_known(props, 'name')}:{_known(props, 'version')}`"
-    holder = resource.parent.rpartition("::")[2]
+    holder = plain(resource.parent.rpartition("::")[2])
     if resource.type in DEPLOYED:
         return f"{_kind(resource)} `{_known(props, 'deploymentName')}` of `{holder}`"
-    return f"{_kind(resource)} `{holder if resource.type in HELD else resource.name}`"
+    return f"{_kind(resource)} {code(holder if resource.type in HELD else resource.name)}"
 
 
 def _known(props: Props, key: str) -> str:
     value = at(props, key)
-    return LATER if value == UNKNOWN else str(value)
+    return text_of(value)
 
 
 def _kind(resource: Resource) -> str:

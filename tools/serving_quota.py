@@ -23,8 +23,10 @@ def cores(served: Iterable[Served], clusters: Clusters) -> Iterator[tuple[str, s
     online = [each for each in served if each.kind == "online"]
     before = _deployed(_revisions(each.before) for each in online) + _clustered(old for _, old, _ in clusters)
     after = _deployed(_revisions(each.after) for each in online) + _clustered(new for _, _, new in clusters)
-    # A new revision comes up beside the old one; a cluster is the same one, and only its bounds move.
-    meanwhile = _deployed(_both(each) for each in online) + _clustered(_larger(*pair) for _, *pair in clusters)
+    # A new revision comes up beside the old one; a cluster is the same one, unless it goes before another one comes.
+    meanwhile = _deployed(_both(each) for each in online)
+    for _, old, new in clusters:
+        meanwhile += _clustered([old]) | _clustered([new])
     for key in sorted({*before, *after}):
         yield (*key, before[key], meanwhile[key], after[key])
 
@@ -50,10 +52,6 @@ def _both(served: Served) -> dict[str, Deployment]:
     before, after = _revisions(served.before), _revisions(served.after)
     larger = {name: max(before[name], after[name], key=lambda each: each.most) for name in before.keys() & after.keys()}
     return before | after | larger
-
-
-def _larger(old: Cluster | None, new: Cluster | None) -> Cluster | None:
-    return max((each for each in (old, new) if each), key=lambda each: each.most, default=None)
 
 
 def _deployed(sides: Iterable[dict[str, Deployment]]) -> Cores:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tools import previews, serving
 from tools.previews import NotAPreview, Preview
-from tools.serving import Asset, Deployment, Endpoint, Schedule, Served, share
-from tools.serving_changes import LATER, done, drift, in_place, instances, name_of, warnings
+from tools.serving import Asset, Deployment, Endpoint, Schedule, Served, colour, share
+from tools.serving_changes import done, drift, in_place, instances, name_of, warnings
 from tools.serving_quota import Clusters, cores, unknown
+from tools.words import LATER, code
 
 NONE = "–"
 Row = tuple[str, str, str]
@@ -25,16 +26,16 @@ def summary(preview: Preview) -> str:
     """The whole summary, in Markdown."""
     if preview.errors:
         return "\n".join(_failed(preview))
-    served = serving.endpoints(preview)
+    served, clusters = serving.endpoints(preview), serving.clusters(preview)
     changed = [each for each in served if rows(each)]
     parts = [
         [f"## What `{preview.stack}` serves"],
         _verdict(preview, changed),
-        _alert(warnings(served)),
+        _alert(warnings(served, clusters)),
         _section("Changed elsewhere since the last `up`", drift(preview, served)),
         *(_endpoint(each) for each in changed),
         _unchanged([each for each in served if each not in changed]),
-        _quota(served, serving.clusters(preview)),
+        _quota(served, clusters),
         _section("What happens", [f"{group}: {', '.join(words)}" for group, words in done(preview)]),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -123,7 +124,7 @@ def rows(served: Served) -> list[tuple[str, str, str, str]]:
     found = [("", *row) for row in _of_endpoint(*sides)]
     names = sorted({each.name for side in sides if side for each in side.deployments.values()})
     for name in names:
-        found += [(f"**{name}**", *row) for row in _of_deployment(served.kind, name, *sides)]
+        found += [(f"**{name}**", *row) for row in _of_deployment(served, name)]
     if served.resource.action in ("same", "update") and all(before == after for _, _, before, after in found):
         return []
     return [
@@ -155,7 +156,7 @@ def _access(side: Endpoint) -> Mapping[str, str]:
 
 
 def _inputs(side: Endpoint) -> dict[str, str]:
-    return {f"{name} scores": schedule.input for name, schedule in side.schedules.items()}
+    return {f"{name} scores": code(schedule.input) for name, schedule in side.schedules.items()}
 
 
 def _schedules(side: Endpoint) -> dict[str, str]:
@@ -167,20 +168,31 @@ def _schedule(schedule: Schedule) -> str:
     return schedule.times + runs + (", paused" if schedule.paused else "")
 
 
-def _of_deployment(kind: str, name: str, before: Endpoint | None, after: Endpoint | None) -> Iterator[Row]:
+def _of_deployment(served: Served, name: str) -> Iterator[Row]:
+    kind, before, after = served.kind, served.before, served.after
     old, new = _main(name, before), _main(name, after)
     if kind == "online":
         yield "traffic", _share(before, old, "traffic"), _share(after, new, "traffic")
     mirrored = _share(before, old, "mirror"), _share(after, new, "mirror")
     if {*mirrored} - {NONE, "0 %"}:
         yield "mirrored", *mirrored
-    yield "revision", _revision(old), _revision(new)
+    made_anew = ", replaced" if new and new.revision in served.made_anew else ""
+    yield "revision", _revision(old), _revision(new) + made_anew
+    yield from _left_over(name, old, before, after)
     for asset in ("model", "code", "environment"):
         yield from _asset_row(asset, old and getattr(old, asset), new and getattr(new, asset))
     yield "instances", instances(old, kind) if old else NONE, instances(new, kind) if new else NONE
     if old and new:
         yield from (row for row in in_place(old, new, kind) if row[0] != "instances")
         yield from _variables(old, new)
+
+
+def _left_over(name: str, main: Deployment | None, before: Endpoint | None, after: Endpoint | None) -> Iterator[Row]:
+    """Revisions that an interrupted update has left beside the one that serves, and that go now."""
+    gone = (before.deployments.keys() if before else set()) - (after.deployments.keys() if after else set())
+    for revision in sorted(gone - {main and main.revision}):
+        if colour(revision) == name:
+            yield "left over", f"`{revision}`", NONE
 
 
 def _revision(deployment: Deployment | None) -> str:
@@ -207,14 +219,14 @@ def _asset_row(kind: str, old: Asset | None, new: Asset | None) -> Iterator[Row]
 
 
 def _asset(asset: Asset | None) -> str:
-    return f"`{asset.name}:{asset.version}`" + (f" {asset.detail}" if asset.detail else "") if asset else NONE
+    return f"`{asset.name}:{asset.version}`" + (f" {code(asset.detail)}" if asset.detail else "") if asset else NONE
 
 
 def _variables(old: Deployment, new: Deployment) -> Iterator[Row]:
     """Which variables another revision has otherwise. The service adds its own, so what is gone cannot be told."""
     changed = [key for key, value in new.variables.items() if old.variables.get(key) != value]
     if changed and old.revision != new.revision:
-        yield "variables", NONE, f"changed: {', '.join(changed)}"
+        yield "variables", NONE, f"changed: {', '.join(map(code, changed))}"
 
 
 # tables

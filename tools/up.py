@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from localazure.home import DEFAULT_NAME, Home
 from localazure.pulumi_plugin.install import install as install_plugin
-from tools import recovery, summary
+from tools import recovery, stack_files, summary
 from tools.cache import cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,14 +70,14 @@ def up(stack: str) -> int:
 
 
 def up_of(stack: str, environment: Environment) -> list[str]:
-    return ["up", *unattended(environment), "--suppress-outputs", "--stack", stack]
+    return ["up", *unattended(environment), "--suppress-outputs", *named(stack, environment)]
 
 
 def up_again(stack: str, environment: Environment, failed: Mapping[str, Sequence[str]]) -> int:
     """`up` where Azure did not finish something: the refresh that comes before it would forget that."""
     names = ", ".join(urn.rpartition("::")[2] for urn in failed)
     print(f"Azure did not finish {names} last time; writing it again.", flush=True)
-    code = pulumi(["refresh", *unattended(environment), "--suppress-outputs", "--stack", stack], environment)
+    code = pulumi(["refresh", *unattended(environment), "--suppress-outputs", *named(stack, environment)], environment)
     # Also after a refresh that was interrupted: the next `up` must still know.
     recovery.remember(ROOT, stack, environment, failed)
     return code or pulumi([*up_of(stack, environment), "--refresh=false"], environment)
@@ -103,10 +103,10 @@ def preview(stack: str) -> int:
     return pulumi(["preview", *preview_options(stack, environment)], environment)
 
 
-def preview_options(stack: str, environment: Environment) -> list[str]:
+def preview_options(stack: str, environment: Environment, configuration: Path | None = None) -> list[str]:
     """Of what Azure did not finish last time, a preview after a refresh would show nothing."""
     failed = recovery.unfinished(resources(stack, environment))
-    return ["--stack", stack, *(["--refresh=false"] if failed else [])]
+    return [*named(stack, environment, configuration), *(["--refresh=false"] if failed else [])]
 
 
 def down(stack: str) -> int:
@@ -116,7 +116,7 @@ def down(stack: str) -> int:
         return 0
     environment = prepare(stack)
     recovery.bring_back(ROOT, stack, environment)
-    code = pulumi(["destroy", *unattended(environment), "--stack", stack], environment)
+    code = pulumi(["destroy", *unattended(environment), *named(stack, environment)], environment)
     if code == 0 and stack == LOCAL:
         code = subprocess.call([sys.executable, "-m", "localazure", "stop"], cwd=ROOT)
         # Last: what an engine was about to start when it ended shows its name only a moment later.
@@ -182,10 +182,38 @@ def unattended(environment: Environment) -> list[str]:
 def select(stack: str, environment: Environment) -> None:
     if recovery.checkpoint(ROOT, stack, environment) is None:
         try:
+            if is_guest(stack, environment):
+                create(stack, environment, made_in(stack, environment))
             answer(["pulumi", "stack", "select", "--create", "--non-interactive", stack], environment)
         except UpError as error:
             way_out = "Where Pulumi is to keep its state: `pulumi login`, or set PULUMI_BACKEND_URL."
             raise UpError(f"{error}\n{way_out}") from None
+
+
+def create(stack: str, environment: Environment, folder: Path) -> None:
+    """Makes a stack from a folder of its own, beside which the CLI writes what encrypts its state."""
+    command = ["pulumi", "stack", "select", "--create", "--non-interactive", stack]
+    answer(command, environment, folder=stack_files.project_copy(ROOT, folder))
+
+
+def is_guest(stack: str, environment: Environment) -> bool:
+    """Whether a stack of Azure is tried on Local Azure: its committed file is for Azure, and stays as it is."""
+    return stack != LOCAL and reaches_local_azure(environment)
+
+
+def made_in(stack: str, environment: Environment) -> Path:
+    """The folder from which a guest is made."""
+    return Path(environment["PULUMI_HOME"]) / "guests" / stack
+
+
+def named(stack: str, environment: Environment, configuration: Path | None = None) -> list[str]:
+    """The options that name a stack and its configuration: of a guest a copy of what is in its file now."""
+    if configuration is None and is_guest(stack, environment):
+        source, folder = ROOT / f"Pulumi.{stack}.yaml", made_in(stack, environment)
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = stack_files.encrypted_as(stack_files.read(source), stack_files.read(folder / source.name))
+        configuration = stack_files.write(folder / "configuration.yaml", copy)
+    return ["--stack", stack, *(["--config-file", str(configuration)] if configuration else [])]
 
 
 # the CLI

@@ -23,7 +23,6 @@ def found(output: str) -> set[tuple[str, str, str]]:
 def weaken(config: dict[str, Any]) -> None:
     endpoint = config["onlineEndpoints"]["tumor-online"]
     endpoint["authMode"] = "key"
-    endpoint["deployments"]["blue"]["environmentVariables"] = {"DB_PASSWORD": "hunter2"}
     config["security"]["diagnostics"] = False
 
 
@@ -38,15 +37,15 @@ def azure(clone: Clone) -> Iterator[Clone]:
 
 def test_prod_passes_fails_when_it_is_weakened_and_passes_when_it_is_mended(azure: Clone) -> None:
     policy = "make policy STACK=prod"
-    assert not found(azure.with_local_azure(policy).ok().out), "prod keeps to the rules or carries an exemption"
     configuration = azure.path / "Pulumi.prod.yaml"
     committed = configuration.read_text()
+    assert not found(azure.with_local_azure(policy).ok().out), "prod keeps to the rules or carries an exemption"
+    assert configuration.read_text() == committed, "what opens its state in Azure stays in its file"
     azure.edit(weaken, "prod")
     refused = azure.with_local_azure(policy)
     assert refused.code != 0, refused.out
     rules = {rule for level, rule, _ in found(refused.out) if level == "mandatory"}
-    assert rules == {"endpoint-aad-token", "environment-variables-secret", "workspace-logs", "storage-logs"}
-    assert "hunter2" not in refused.out.partition("Policies:")[2], "a finding does not tell the secret"
+    assert rules == {"endpoint-aad-token", "workspace-logs", "storage-logs"}
     configuration.write_text(committed)
     azure.with_local_azure(policy).ok()
     assert azure.status["onlineEndpoints"] == [], "a preview creates nothing"

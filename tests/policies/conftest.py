@@ -3,7 +3,7 @@
 import contextlib
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import pulumi
 import pytest
 import yaml
 
-from policies.resource import Resource, kind_of
+from policies.resource import Resource, batch_deployments, kind_of, without_revision
 from tests.components.conftest import Registered, run  # noqa: F401 - a fixture
 from tools.up import ROOT
 
@@ -25,10 +25,7 @@ def registered(run: Any) -> Callable[..., list[Registered]]:  # noqa: F811
     """What __main__ registers for a committed stack, after a change of its configuration."""
 
     def of(stack: str, change: Change | None = None) -> list[Registered]:
-        config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-        config.setdefault("azureml-endpoints:nameSuffix", "s1")
-        if change:
-            change(config)
+        config = configuration(stack, change)
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
         def program() -> None:
@@ -47,15 +44,28 @@ def resources(registered: Callable[..., list[Registered]]) -> OfStack:
 
     @cache
     def committed(stack: str) -> list[Resource]:
-        return [resource_of(each) for each in registered(stack)]
+        return seen(stack)
+
+    def seen(stack: str, change: Change | None = None) -> list[Resource]:
+        stated = batch_deployments(configuration(stack, change))
+        return [resource_of(each, stated) for each in registered(stack, change)]
 
     def of(stack: str, change: Change | None = None) -> list[Resource]:
-        return [resource_of(each) for each in registered(stack, change)] if change else committed(stack)
+        return seen(stack, change) if change else committed(stack)
 
     return of
 
 
-def resource_of(registered: Registered) -> Resource:
+def configuration(stack: str, change: Change | None = None) -> dict[str, Any]:
+    """What is committed of a stack, after a change of it."""
+    config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    config.setdefault("azureml-endpoints:nameSuffix", "s1")
+    if change:
+        change(config)
+    return config
+
+
+def resource_of(registered: Registered, stated: Mapping[str, Mapping[str, Any]] | None = None) -> Resource:
     needs = registered.request.propertyDependencies
     return Resource(
         kind=kind_of(registered.type),
@@ -63,4 +73,5 @@ def resource_of(registered: Registered) -> Resource:
         properties=registered.inputs,
         protect=registered.request.protect,
         needs={key: frozenset(urn.rpartition("::")[2] for urn in value.urns) for key, value in needs.items()},
+        stated=(stated or {}).get(without_revision(registered.name)),
     )

@@ -3,6 +3,7 @@
 tests/end_to_end/test_policy_pack.py has the real one, and the engine.
 """
 
+import json
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,10 @@ class Checking(Mapping[str, Any]):
 
 @pytest.fixture
 def wrapper(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return loaded(monkeypatch)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names in policies/__main__.py."""
     library, proxy = ModuleType("pulumi_policy"), ModuleType("pulumi_policy.proxy")
     names = {"EnforcementLevel": Level, "PolicyPack": object}
@@ -119,6 +124,16 @@ def test_a_rule_over_the_stack_goes_by_whose_output_a_property_is_made_of(wrappe
     link = resource("network:PrivateEndpoint", "link", {}, property_dependencies=needs)
     assert policy.reports(SimpleNamespace(resources=[vault])) == [("", vault.urn)]
     assert policy.reports(SimpleNamespace(resources=[vault, link])) == []
+
+
+def test_a_policy_knows_what_the_configuration_says_of_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = {"tumor": {"deployments": {"written": {"retrySettings": {"maxRetries": 3, "timeout": 30}}, "bare": {}}}}
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"azureml-endpoints:batchEndpoints": json.dumps(batch)}))
+    policy = named(loaded(monkeypatch), "prod")["batch-retries-explicit"]
+    made = {"properties": {"retrySettings": {"maxRetries": 3, "timeout": "PT30S"}}}
+    kind = "machinelearningservices:BatchDeployment"
+    assert policy.reports(resource(kind, "tumor-bare-0123abcd", made))
+    assert not policy.reports(resource(kind, "tumor-written-0123abcd", made))
 
 
 def test_an_exemption_counts_as_needed_once_it_has_covered_a_finding(wrapper: dict[str, Any]) -> None:

@@ -119,6 +119,13 @@ WEAKENED: dict[str, tuple[Callable[[Config], object], set[str]]] = {
         lambda c: online(c)["deployments"]["green"]["environment"].update(image="mcr.microsoft.com/azureml/image"),
         {"image-pinned"},
     ),
+    "whatever model is the latest": (
+        lambda c: online(c)["deployments"]["blue"].update(
+            model="azureml://registries/models/models/tumor/labels/latest"
+        ),
+        {"assets-pinned"},
+    ),
+    "retries of Azure's choice": (lambda c: batch(c).pop("retrySettings"), {"batch-retries-explicit"}),
     "any number of failures": (lambda c: batch(c).pop("errorThreshold"), {"batch-threshold-explicit"}),
     "unprotected data": (lambda c: c.update({"azureml-endpoints:protect": False}), {"data-protected"}),
     "keys of the storage account": (

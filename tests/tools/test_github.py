@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ RUN: dict[str, Any] = {
     "head_sha": COMMIT,
     "head_branch": "more-traffic",
     "head_repository": {"owner": {"login": "stranger"}},
+    "conclusion": "success",
+    "html_url": "https://github.com/team/models/actions/runs/1",
 }
 
 
@@ -55,7 +58,7 @@ def test_a_pull_request_has_one_comment_whatever_is_pushed(fake: FakeGitHub, rep
     (reports / "prod.md").write_text("## What `prod` serves\n\nsomething else\n")
     preview_comment.comment(GitHub(), RUN, reports)
     (comment,) = fake.comments[7]
-    assert comment["body"].startswith(f"{MARKER}\n## What `prod` serves\n\nsomething else")
+    assert comment["body"].startswith(f"{MARKER}\nPreview of {COMMIT}\n\n## What `prod` serves\n\nsomething else")
     assert "## What `staging` serves" in comment["body"]
 
 
@@ -63,7 +66,7 @@ def test_a_comment_of_somebody_else_stays_even_with_the_marker(fake: FakeGitHub,
     fake.pulls = [pull(7)]
     fake.comments[7] = [{"id": 1, "user": PERSON, "body": f"{MARKER}\nmine"}]
     preview_comment.comment(GitHub(), RUN, reports)
-    assert [each["body"].splitlines()[1] for each in fake.comments[7]] == ["mine", "## What `prod` serves"]
+    assert [each["body"].splitlines()[1] for each in fake.comments[7]] == ["mine", f"Preview of {COMMIT}"]
 
 
 def test_the_comment_is_found_behind_a_hundred_others(fake: FakeGitHub, reports: Path) -> None:
@@ -84,10 +87,30 @@ def test_a_pull_request_that_went_on_meanwhile_gets_no_stale_comment(
     assert fake.writes == []
 
 
-def test_a_preview_without_a_report_leaves_no_comment(fake: FakeGitHub, tmp_path: Path) -> None:
-    fake.pulls = [pull(7)]
-    assert preview_comment.comment(GitHub(), RUN, tmp_path / "none") == 0
+def test_two_pull_requests_of_one_branch_get_no_comment_that_may_be_the_others(
+    fake: FakeGitHub, reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.pulls = [pull(7), pull(8)]
+    assert preview_comment.comment(GitHub(), RUN, reports) == 0
     assert fake.writes == []
+    assert "#7, #8" in capsys.readouterr().out
+    fake.pulls = [pull(7), pull(8, "2" * 40)]
+    preview_comment.comment(GitHub(), RUN, reports)
+    assert [*fake.comments] == [7], "the other one is at another commit"
+
+
+def test_a_preview_without_a_report_takes_the_place_of_the_last_one(
+    fake: FakeGitHub, reports: Path, tmp_path: Path
+) -> None:
+    fake.pulls = [pull(7)]
+    preview_comment.comment(GitHub(), RUN, reports)
+    fake.pulls = [pull(7, "2" * 40)]
+    failed = {**RUN, "head_sha": "2" * 40, "conclusion": "failure"}
+    preview_comment.comment(GitHub(), failed, tmp_path / "none")
+    (comment,) = fake.comments[7]
+    assert f"**The preview of {'2' * 40} has failed**: [its log]({RUN['html_url']})" in comment["body"]
+    assert "There is no preview of it." in comment["body"]
+    assert "What `prod` serves" not in comment["body"], "which is that of another commit"
 
 
 def test_the_command_goes_by_the_event_of_the_run(
@@ -118,6 +141,17 @@ def test_reports_that_are_too_long_are_cut_to_what_github_takes(fake: FakeGitHub
     assert len(fake.comments[7][0]["body"]) <= LONGEST
 
 
+def test_a_report_that_is_cut_ends_what_is_open_in_it(fake: FakeGitHub, reports: Path) -> None:
+    fake.pulls = [pull(7)]
+    diff = "\n".join(["<details><summary>all</summary>", "", "````", "```", *["+ </details>"] * 5_000, "````", ""])
+    (reports / "prod.md").write_text(f"## What `prod` serves\n\n{diff}\n</details>\n")
+    preview_comment.comment(GitHub(), RUN, reports)
+    whole = fake.comments[7][0]["body"]
+    cut, _, rest = whole.partition("… cut here")
+    assert re.search(r"\+ <[^\n]*\n````\n\n</details>\n\n$", cut)
+    assert "## What `staging` serves" in rest
+
+
 # the issue
 
 
@@ -146,6 +180,13 @@ def test_drift_is_one_issue_that_is_kept_up_to_date_and_closed_when_there_is_non
     assert fake.comments[issue["number"]][0]["body"] == "Stack prod is as it was deployed."
     check("prod", "by-hand")
     assert [each["state"] for each in fake.issues.values()] == ["closed", "open"]
+
+
+def test_an_issue_calls_nobody(fake: FakeGitHub) -> None:
+    number = GitHub().open_issue("<!-- m -->", "title", "hello @team/everybody")
+    GitHub().open_issue("<!-- m -->", "title", "hello @team/everybody")
+    assert "@team" not in fake.issues[number]["body"]
+    assert len(fake.writes) == 1, "it is what is there already"
 
 
 def test_each_stack_has_its_own_issue(fake: FakeGitHub) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tools import preview_against_base, up
-from tools.preview_against_base import PLACEHOLDER, for_local_azure, merge_base
+from tools.preview_against_base import for_local_azure, merge_base
+from tools.stack_files import PLACEHOLDER
 
 MADE = {"encryptionsalt": "v1:local"}
 
@@ -78,4 +79,6 @@ def test_a_failure_is_a_report_too(repository: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(preview_against_base, "against_base", refuse)
     output = tmp_path / "out" / "prod.md"
     assert preview_against_base.main(["--stack", "prod", "--output", str(output)]) == 1
-    assert output.read_text().startswith("## What `prod` serves\n\n> [!CAUTION]\n> **No preview**: the base branch")
+    text = output.read_text()
+    assert text.startswith("## What `prod` serves\n\n> [!CAUTION]\n> **No preview**")
+    assert "the base branch does not come up" in text

@@ -12,7 +12,8 @@ import pytest
 
 from tests.pull_requests.stories import RECORDINGS
 from tools import preview_report, up
-from tools.preview_report import LONGEST_DIFF, report
+from tools.preview_report import LONGEST_DIFF, report, without_variables
+from tools.recovery import RecoveryError
 
 DIFF = "~ azureml:TrafficSplit: (update)\n  ```\n  blue: 90 => 50\n"
 
@@ -107,3 +108,57 @@ def test_the_command_writes_the_report_also_of_a_failure(
         (tmp_path / "said.json").write_text(json.dumps(cli))
         assert preview_report.main(["local", "--output", str(output), "--summary-only"]) == code
         assert output.read_text() == (RECORDINGS / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("error", [up.UpError("`pulumi login` first\n```"), RecoveryError("held on another machine")])
+def test_what_does_not_come_to_a_preview_is_a_report_too(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(stack: str) -> None:
+        raise error
+
+    monkeypatch.setattr(up, "prepare", refuse)
+    output = tmp_path / "reports" / "prod.md"
+    assert preview_report.main(["prod", "--output", str(output)]) == 1
+    text = output.read_text()
+    assert text.startswith("## What `prod` serves\n\n> [!CAUTION]\n> **No preview**")
+    assert str(error) in text
+
+
+# What the real CLI printed for variables of many forms: new deployments, and one that goes.
+VARIABLES = (Path(__file__).parent / "preview_of_variables.txt").read_text()
+
+
+def test_no_value_of_a_variable_is_in_the_diff(cli: Any) -> None:
+    assert VARIABLES.count("value-") > 8, "texts, text of several lines, JSON and YAML"
+    cli |= {"json": recording("traffic"), "diff": VARIABLES}
+    text = cli.made().text
+    assert "value-" not in text
+    assert text.count("environmentVariables     : (not shown here)") == 2
+    assert "environmentVariables     : {}" in text, "that there are none is no secret"
+
+
+def test_all_but_the_variables_stays_in_the_diff() -> None:
+    kept = without_variables(VARIABLES).splitlines()
+    lines = VARIABLES.splitlines()
+    first = lines.index("            environmentVariables     : {")
+    assert kept[:first] == lines[:first]
+    second = lines.index("            environmentVariables     : {", first + 1)
+    assert lines[first + 10 : second] == kept[first + 1 : second - 9], "what is between the two is there"
+    assert lines[second + 13 :] == kept[second - 9 + 1 :], "and what comes after"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '      ~ environmentVariables: {\n          ~ A: "value-1" => "value-2"\n        }\n',
+        '      - environmentVariables: {\n          - A: "value-1"\n            - value-2\n        }\n',
+        '      ~ environmentVariables: "value-1" => "value-2"\n',
+    ],
+)
+def test_a_change_of_variables_is_not_shown_either(block: str) -> None:
+    diff = f'      ~ properties: {{\n{block}        instanceType: "F4"\n    }}\n}}'
+    shown = without_variables(diff)
+    assert "value-" not in shown
+    assert shown.splitlines()[0] == "      ~ properties: {"
+    assert shown.splitlines()[-3:] == ['        instanceType: "F4"', "    }", "}"]

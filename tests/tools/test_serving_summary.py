@@ -125,7 +125,7 @@ def test_no_value_of_a_variable_is_ever_shown() -> None:
     old["oldState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "first-of-all", "OTHER": "as it was"}
     new["newState"]["inputs"]["properties"]["environmentVariables"] = {"TOKEN": "hunter2", "OTHER": "as it was"}
     text = summarized(document)
-    assert "changed: TOKEN" in text
+    assert "changed: `TOKEN`" in text
     for value in ("hunter2", "first-of-all", "as it was", "OTHER"):
         assert value not in text
 
@@ -201,6 +201,72 @@ def test_a_cluster_that_may_grow_shows_in_the_cores() -> None:
     assert quota(summarized(document))["standardDSv2Family clusters, at most"] == ["16", "**40**", "**40**"]
 
 
+def test_a_cluster_of_another_size_is_counted_as_both() -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = "replace"
+    cluster["newState"]["inputs"]["properties"]["properties"] |= {"vmSize": "Standard_F4s_v2"}
+    cluster["newState"]["inputs"]["properties"]["properties"]["scaleSettings"]["maxNodeCount"] = 1
+    found = quota(summarized(document))
+    assert found["standardDSv2Family clusters, at most"] == ["16", "16", "**0**"]
+    assert found["standardFSv2Family clusters, at most"] == ["0", "**4**", "**4**"]
+
+
+def test_a_cluster_whose_priority_changes_is_counted_as_both() -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = "replace"
+    cluster["newState"]["inputs"]["properties"]["properties"]["vmPriority"] = "LowPriority"
+    found = quota(summarized(document))
+    assert found["standardDSv2Family clusters, at most"] == ["16", "16", "**0**"]
+    assert found["standardDSv2Family clusters of low priority, at most"] == ["0", "**16**", "**16**"]
+
+
+# what others have written in Azure
+
+MARKUP = "![x](https://evil.example/x.png) `code` <img src=x> @team/everybody\n# heading"
+
+
+def found_by_refresh(document: dict[str, Any], start: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Somebody has changed a deployment in Azure."""
+    change(deployment(document, start)["oldState"]["inputs"])
+
+
+def test_the_value_of_a_tag_that_was_changed_by_hand_is_not_shown() -> None:
+    document = recording("nothing")
+    found_by_refresh(document, "tumor-online-green", lambda each: each.update(tags={"token": "hunter2"}))
+    text = summarized(document)
+    assert "`tags.token` is another" in text
+    assert "hunter2" not in text
+
+
+def test_what_is_written_in_azure_is_no_markup_and_calls_nobody() -> None:
+    document = recording("nothing")
+
+    def change(inputs: dict[str, Any]) -> None:
+        inputs["tags"] = {MARKUP: "x"}
+        inputs["properties"]["requestSettings"]["requestTimeout"] = MARKUP
+        inputs["properties"]["loggingLevel"] = {"a": [MARKUP]}
+
+    found_by_refresh(document, "tumor-online-green", change)
+    text = summarized(document)
+    assert "requestSettings.requestTimeout` was" in text
+    assert "`properties.loggingLevel` is another" in text, "what is no plain value is not shown"
+    for mark in ("](https", "<img", "@team", "\n# heading"):
+        assert mark not in text
+    told = next(line for line in text.splitlines() if "requestTimeout` was" in line)
+    assert told.count("`") % 2 == 0, "a value does not end its code span"
+
+
+def test_a_long_value_is_cut() -> None:
+    document = recording("nothing")
+    long = "x" * 5_000
+    found_by_refresh(
+        document, "tumor-online-green", lambda each: each["properties"]["requestSettings"].update(requestTimeout=long)
+    )
+    assert max(map(len, summarized(document).splitlines())) < 1_000
+
+
 # what no recording has
 
 
@@ -222,7 +288,76 @@ def test_a_live_deployment_that_is_changed_in_place_is_warned_of() -> None:
     step["op"] = "update"
     step["newState"]["inputs"]["properties"]["requestSettings"]["requestTimeout"] = "PT90S"
     text = summarized(document)
-    assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout PT5S → PT90S" in text
+    assert "`green`, which serves 10 %, is changed in place: requestSettings.requestTimeout `PT5S` → `PT90S`" in text
+
+
+def test_a_deployment_that_is_replaced_under_its_name_is_no_nothing() -> None:
+    document = recording("nothing")
+    step = deployment(document, "tumor-online-green")
+    revision = step["newState"]["inputs"]["deploymentName"]
+    step["op"] = "replace"
+    text = summarized(document)
+    assert "**Nothing" not in text
+    assert "`green`, which serves 10 %, is deleted and then made anew" in text
+    assert f"**`{revision}`, replaced**" in text
+    assert "Unchanged: `tumor-batch`" in text
+
+
+def test_a_revision_that_was_left_over_and_goes_now_is_told() -> None:
+    document = recording("nothing")
+    step = json.loads(json.dumps(deployment(document, "tumor-online-green")))
+    revision = step["oldState"]["inputs"]["deploymentName"]
+    step |= {"op": "delete", "urn": step["urn"].replace(revision, "green-00000000")}
+    step["oldState"]["inputs"]["deploymentName"] = "green-00000000"
+    del step["newState"]
+    document["steps"].append(step)
+    text = summarized(document)
+    assert "**Nothing" not in text
+    assert re.search(r"\| left over +\| `green-00000000` +\| \*\*–\*\*", text)
+    assert re.search(rf"\| revision +\| `{revision}` +\| `{revision}`", text)
+
+
+def batch_step(document: dict[str, Any], start: str) -> Step:
+    (step,) = (
+        each
+        for each in document["steps"]
+        if each["op"] != "refresh" and "BatchDeployment::" in each["urn"] and f"::{start}" in each["urn"]
+    )
+    return step
+
+
+def test_a_default_deployment_that_is_replaced_is_warned_of_and_another_is_only_told() -> None:
+    document = recording("nothing")
+    batch_step(document, "tumor-batch-custom")["op"] = "replace"
+    text = summarized(document)
+    assert ", replaced**" in text
+    assert "[!WARNING]" not in text
+    batch_step(document, "tumor-batch-mlflow")["op"] = "replace"
+    text = summarized(document)
+    assert "`mlflow`, on which jobs run that name no deployment, is deleted and then made anew" in text
+
+
+@pytest.mark.parametrize(("op", "becomes"), [("replace", "deleted and then made anew"), ("delete", "deleted")])
+def test_the_cluster_of_the_default_deployment_is_warned_of(op: str, becomes: str) -> None:
+    document = recording("nothing")
+    (cluster,) = steps_of(document, "aml-cluster-cluster")
+    cluster["op"] = op
+    text = summarized(document)
+    assert f"has its nodes in `aml-cluster`, which is {becomes}: jobs that run there end" in text
+
+
+def test_a_cluster_that_is_made_anew_is_no_other_cluster() -> None:
+    kept = (RECORDINGS / "renamed.md").read_text()
+    assert "1 nodes of aml-cluster                        | 1 nodes of aml-cluster" in kept
+
+
+@pytest.mark.parametrize("given", [None, UNKNOWN, {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270"}])
+def test_variables_that_are_no_map_are_no_crash(given: Any) -> None:
+    document = recording("new-model")
+    _new_blue(document)["newState"]["inputs"]["properties"]["environmentVariables"] = given
+    text = summarized(document)
+    assert UNKNOWN not in text
+    assert ("changed: `all of them`" in text) == (given is not None)
 
 
 def test_a_role_that_an_endpoint_loses_is_warned_of_and_one_that_it_gets_is_not() -> None:

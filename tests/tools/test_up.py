@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools import up
+from tools.stack_files import PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "import os, sys; from tools.up import pulumi; sys.exit(pulumi(['up'], os.environ))"
@@ -113,3 +115,57 @@ def test_a_clone_without_local_azure_has_nothing_to_take_down(
     assert up.main(["down", "local"]) == 0
     assert "nothing to take down" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+# A CLI that makes a stack once, and then writes beside the project's file what encrypts the state here.
+MAKES = """#!/bin/sh
+[ -e "$PULUMI_HOME/made" ] && exit 0
+touch "$PULUMI_HOME/made"
+grep -v secretsprovider Pulumi.staging.yaml >new 2>/dev/null
+echo 'encryptionsalt: v1:here' >>new
+mv new Pulumi.staging.yaml
+"""
+COMMITTED = """secretsprovider: azurekeyvault://kv.vault.azure.net/keys/pulumi
+encryptedkey: abc
+config:
+  azure-native:location: eastus # where the data is
+  azureml-endpoints:tags: {secure: v1:xyz}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A clone with a stack of Azure's; returns the environment that leads to its Local Azure."""
+    for folder in ("bin", "home", "clone"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "clone" / "Pulumi.yaml").write_text("name: tumors\n")
+    (tmp_path / "clone" / "Pulumi.staging.yaml").write_text(COMMITTED)
+    (tmp_path / "bin" / "pulumi").write_text(MAKES)
+    (tmp_path / "bin" / "pulumi").chmod(0o755)
+    monkeypatch.setattr(up, "ROOT", tmp_path / "clone")
+    # The real one is looked for on the test's own path.
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return {**LOCAL, "PATH": os.environ["PATH"], "PULUMI_HOME": str(tmp_path / "home")}
+
+
+def test_a_stack_of_azures_goes_to_local_azure_by_a_copy_of_its_file(project: dict[str, str]) -> None:
+    file = up.ROOT / "Pulumi.staging.yaml"
+    up.select("staging", project)
+    options = up.named("staging", project)
+    assert file.read_text() == COMMITTED, "what opens its state in Azure stays there"
+    assert options[:3] == ["--stack", "staging", "--config-file"]
+    copy = yaml.safe_load(Path(options[3]).read_text())
+    assert copy == {
+        "encryptionsalt": "v1:here",
+        "config": {"azure-native:location": "eastus", "azureml-endpoints:tags": PLACEHOLDER},
+    }
+    file.write_text(COMMITTED.replace("eastus", "westeurope"))
+    up.named("staging", project)
+    changed = yaml.safe_load(Path(options[3]).read_text())
+    assert changed["config"]["azure-native:location"] == "westeurope", "what is set now is what counts"
+
+
+def test_a_stack_goes_by_its_own_file_where_it_is_at_home(project: dict[str, str]) -> None:
+    assert up.named("local", project) == ["--stack", "local"]
+    assert up.named("staging", {"PULUMI_HOME": "/x"}) == ["--stack", "staging"], "in Azure"
+    assert up.named("staging", project, Path("/other.yaml")) == ["--stack", "staging", "--config-file", "/other.yaml"]
