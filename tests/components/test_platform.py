@@ -333,6 +333,40 @@ def test_what_is_there_is_used_and_not_managed(of: Callable[..., World]) -> None
     assert approved == {"old"}, "of each part that is elsewhere"
 
 
+def closure(world: World, name: str) -> set[str]:
+    """What a resource waits for, and what that waits for."""
+    there, found = {each.name: each for each in world.registered}, {name}
+    while more := {each for one in found for each in there[one].dependencies if each in there} - found:
+        found |= more
+    return found
+
+
+@pytest.mark.parametrize("type_", [":OnlineDeployment", ":BatchDeployment"])
+def test_what_is_built_waits_for_the_cluster_that_builds_it_and_for_its_right_to_store_it(
+    of: Callable[..., World], type_: str
+) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["computeClusters"]["builder"] = {"vmSize": "Standard_DS3_v2"}
+        raw["workspace"]["imageBuildCompute"] = "builder"
+
+    for deployment in (world := of("prod", change, whole)).of_type(type_):
+        assert {"builder-cluster", "workspace-identity-built"} <= closure(world, deployment.name)
+    without = of("prod", lambda raw: raw["workspace"].update(imageBuildCompute="azureml:theirs"), whole)
+    assert "workspace-identity-built" not in without.names(), "theirs does not work under the identity of ours"
+    assert not any(
+        "aml-cluster-cluster" in closure(without, each.name) for each in without.of_type(":OnlineDeployment")
+    )
+
+
+@pytest.mark.parametrize("network", ["prod", "byo"])
+def test_nodes_without_a_public_address_wait_for_the_private_endpoint_of_their_workspace(
+    request: pytest.FixtureRequest, network: str
+) -> None:
+    waits = request.getfixturevalue(network)["aml-cluster-cluster"].dependencies
+    assert "workspace-amlworkspace-link-names" in waits
+    assert "workspace-uploader-effective" not in waits, "nothing is uploaded by a cluster"
+
+
 def test_azure_policy_may_look_after_the_zones(of: Callable[..., World]) -> None:
     world = of("prod", lambda raw: raw["network"].update(privateDnsZones={"byPolicy": True}))
     assert not world.of_type(":PrivateZone")
