@@ -148,11 +148,8 @@ class MLWorkspace(pulumi.ComponentResource):
         return found["resourcegroups"], found["workspaces"]
 
     def _existing(self) -> Foundation:
-        found = ml.get_workspace(
-            resource_group_name=self.group_name,
-            workspace_name=self.workspace_name,
-            opts=pulumi.InvokeOptions(parent=self),
-        )
+        path, there = "workspace.existing", str(self._settings.workspace.existing)
+        found: Any = look_up(path, there, self.subscription_id, ml.get_workspace, workspace_name="workspaces")
         if found.public_network_access == "Disabled":
             self._refuse_schedules()
         return Foundation(
@@ -251,9 +248,9 @@ class MLWorkspace(pulumi.ComponentResource):
     def _uploader(self) -> list[pulumi.Resource]:
         """The wait until whoever deploys may upload, where there are no keys for that."""
         security = self._settings.security
-        if not security.keyless:
+        principals = (self._client.object_id,) if security.deployers is None else security.deployers
+        if not security.keyless or not principals:
             return []
-        principals = security.deployers or (self._client.object_id,)
         name, opts = f"{self._prefix}-uploader", self._opts()
         uploader = Uploader(name, principals=principals, storage_id=self.storage_id, roles=self.roles, opts=opts)
         return [uploader.effective]

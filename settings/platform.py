@@ -183,8 +183,8 @@ class SecuritySettings(SettingsModel):
     diagnostics: bool = Field(
         default=False, description="Resource logs of workspace, storage, vault and registry, in Log Analytics."
     )
-    deployers: tuple[str, ...] = Field(
-        default=(),
+    deployers: tuple[str, ...] | None = Field(
+        default=None,
         description="Object ids (of service principals, groups, people) that deploy: they upload models and code. "
-        "Without it whoever runs pulumi is the one.",
+        "Without it whoever runs pulumi is the one; [] gives the role to nobody, where they have it already.",
     )

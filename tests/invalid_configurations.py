@@ -21,6 +21,7 @@ NIGHTLY = f"{BATCH}.schedules.nightly"
 CLUSTER = "computeClusters.aml-cluster"
 ENVIRONMENT, VARIABLES = f"{GREEN}.environment", f"{GREEN}.environmentVariables"
 AKS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/aks"
+DEPLOYER = "10ca1a2e-0000-4000-8000-0000000000bb"
 SCALED = {"maxInstances": 5, "rules": [{"metric": "cpu", "above": 70, "below": 30}]}
 # Not one word of these may be printed.
 SECRET = "hunter2-9f86d081884c7d659a2feaa0c55ad015"
@@ -108,6 +109,12 @@ TOP = [
     edit("security.keyles", True, "is not a known key", 'did you mean "keyless"?'),
     Invalid(
         "security.deployers.0", '"me"', "find it by az ad sp show", {"security": {"keyless": True, "deployers": ["me"]}}
+    ),
+    Invalid(
+        "security.deployers.1",
+        f'"{DEPLOYER}" is security.deployers.0 too',
+        "keep one",
+        {"security": {"keyless": True, "deployers": [DEPLOYER.upper(), DEPLOYER]}},
     ),
     # Named like a setting.
     Invalid(

@@ -160,6 +160,8 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             [(("security",), {"deployers": ["10ca1a2e-0000-4000-8000-0000000000aa"]})],
             "security.deployers: with shared keys nobody needs a role to upload",
         ),
+        ([(("security",), {"deployers": []})], "security.deployers: with shared keys nobody needs a role to upload"),
+        ([(("security",), {"deployers": [], "keyless": True})], None),
         ([(("protect",), True), (("purgeOnDestroy",), True)], "purgeOnDestroy: would free the names of what protect"),
         ([(("security",), {"softDeleteDays": 400})], "security.softDeleteDays: input should be less than or equal to"),
         ([(("workspace", "containerRegistry"), {"zoneRedundancy": True})], "zoneRedundancy: is for premium registries"),

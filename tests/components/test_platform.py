@@ -221,6 +221,21 @@ def test_whoever_deploys_may_upload_and_azure_finds_out_who_that_is(prod: World,
     assert "workspace-uploader-o" not in named.names(), "who runs pulumi is not asked"
 
 
+def test_where_those_who_deploy_have_the_role_already_nobody_is_given_it(of: Callable[..., World]) -> None:
+    none = of("prod", lambda raw: raw["security"].update(deployers=[]))
+    assert not [name for name in none.names() if name.startswith("workspace-uploader")], "Azure gives it once"
+
+
+def test_deployers_whose_ids_begin_alike_each_get_the_role(of: Callable[..., World]) -> None:
+    both = [DEPLOYER, f"{DEPLOYER[:-2]}CC", "aaaaaaaa-0000-4000-8000-0000000000bb"]
+    world = of("prod", lambda raw: raw["security"].update(deployers=both))
+    given = {each.name: each.inputs for each in world.registered if each.name.startswith("workspace-uploader-")}
+    given.pop("workspace-uploader-effective")
+    names = [f"workspace-uploader-{each}" for each in ("10ca1a2e", both[1], "aaaaaaaa")]
+    assert {name: each["principalId"] for name, each in given.items()} == dict(zip(names, both, strict=True))
+    assert len({each["roleAssignmentName"] for each in given.values()}) == 3
+
+
 def test_prods_machines_reach_what_is_approved(prod: World) -> None:
     workspace = prod["workspace-workspace"].inputs
     network = workspace["managedNetwork"]
@@ -408,6 +423,20 @@ def test_what_is_not_there_ends_the_program_before_anything_is_made(
     expected = r'workspace\.storageAccount\.existing: ".*/old" cannot be looked up: .*not found; correct the id'
     with pytest.raises(pulumi.RunError, match=expected):
         of("dev", lambda raw: raw["workspace"].update(existing))
+
+
+def test_an_existing_workspace_that_is_not_there_is_a_finding(
+    of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**names: str) -> None:
+        assert names == {"resource_group_name": "old", "workspace_name": "aml-old"}
+        raise Exception("status 404: not found")
+
+    monkeypatch.setattr("components.workspace.ml.get_workspace", refuse)
+    with pytest.raises(
+        pulumi.RunError, match=r'workspace\.existing: ".*/aml-old" cannot be looked up: .*; correct the id'
+    ):
+        of("dev", lambda raw: raw.update(workspace={"existing": WORKSPACE}))
 
 
 def test_a_group_of_another_subscription_is_refused(of: Callable[..., World]) -> None:
