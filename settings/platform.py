@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, Field
 from settings.base import SettingsModel, Whole
 
 Access = Literal["enabled", "disabled"]
+# A batch job keeps its progress in queues and tables, to which Azure makes no private endpoints by itself
+# (https://learn.microsoft.com/azure/machine-learning/how-to-managed-network, scenario: use batch endpoints).
+BULK = ("queue", "table")
 
 
 class PartSettings(SettingsModel):

@@ -121,6 +121,8 @@ def _beside_existing(settings: Settings) -> Findings:
             yield _brought(key_path("workspace", to_camel(field)))
     if settings.network.mode != "public":
         yield _brought("network.mode")
+    for field in sorted(settings.network.model_fields_set - {"mode"}):
+        yield _brought(key_path("network", to_camel(field)))
     for field, value in (
         ("workspaceIdentity", security.workspace_identity == "user"),
         ("purgeProtection", security.purge_protection),
@@ -131,6 +133,8 @@ def _beside_existing(settings: Settings) -> Findings:
             yield _brought(f"security.{field}")
     if settings.protect:
         yield _brought("protect")
+    if settings.purge_on_destroy:
+        yield _brought("purgeOnDestroy")
 
 
 def _security(settings: Settings) -> Findings:

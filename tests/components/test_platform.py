@@ -77,6 +77,12 @@ def ground(settings: Settings) -> None:
     workspace.protect([*clusters, assets])
 
 
+def in_existing(raw: dict[str, Any]) -> None:
+    """A workspace that is there in place of the stack's own."""
+    raw["workspace"] = {"existing": WORKSPACE}
+    raw.pop("purgeOnDestroy", None)
+
+
 @pytest.fixture(scope="module")
 def prod(of: Callable[..., World]) -> World:
     return of("prod")
@@ -393,7 +399,7 @@ def test_a_cluster_that_is_there_is_used_under_its_own_name(of: Callable[..., Wo
     existing = f"{WORKSPACE}/computes/old-cluster"
 
     def change(raw: dict[str, Any]) -> None:
-        raw["workspace"] = {"existing": WORKSPACE}
+        in_existing(raw)
         raw["computeClusters"]["aml-cluster"] = {"existing": existing}
 
     world = of("dev", change, whole)
@@ -404,7 +410,8 @@ def test_a_cluster_that_is_there_is_used_under_its_own_name(of: Callable[..., Wo
 
 def test_without_keys_an_existing_workspace_takes_uploads_by_role(of: Callable[..., World]) -> None:
     def change(raw: dict[str, Any]) -> None:
-        raw["workspace"], raw["security"] = {"existing": WORKSPACE}, {"keyless": True}
+        in_existing(raw)
+        raw["security"] = {"keyless": True}
 
     world = of("dev", change)
     assert world["workspace-uploader-o"].inputs["scope"].endswith("/storageAccounts/old")
@@ -436,7 +443,7 @@ def test_an_existing_workspace_that_is_not_there_is_a_finding(
     with pytest.raises(
         pulumi.RunError, match=r'workspace\.existing: ".*/aml-old" cannot be looked up: .*; correct the id'
     ):
-        of("dev", lambda raw: raw.update(workspace={"existing": WORKSPACE}))
+        of("dev", in_existing)
 
 
 def test_a_group_of_another_subscription_is_refused(of: Callable[..., World]) -> None:
