@@ -21,7 +21,7 @@ kubernetes = {
     name: KubernetesCluster(name, cluster_name=stack.azure_name(name), settings=cluster, workspace=workspace)
     for name, cluster in stack.kubernetes_clusters.items()
 }
-serve = partial(OnlineEndpoint, workspace=workspace, drain_seconds=stack.drain_seconds, kubernetes=kubernetes)
+serve = partial(OnlineEndpoint, workspace=workspace, drain_seconds=stack.drain_seconds, clusters=clusters | kubernetes)
 online = {
     name: serve(name, endpoint_name=stack.azure_name(name), settings=endpoint)
     for name, endpoint in stack.online_endpoints.items()

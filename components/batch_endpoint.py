@@ -9,7 +9,7 @@ from pulumi_azure_native import machinelearningservices as ml
 from components.assets import DeploymentAssets
 from components.batch_invoker import BatchInvoker
 from components.batch_schedule import BatchSchedule
-from components.compute_cluster import ComputeCluster
+from components.cluster import Cluster
 from components.endpoint import Endpoint
 from components.workspace import MLWorkspace
 from dynamic.default_deployment import DefaultDeployment
@@ -21,8 +21,7 @@ OUTPUT_ACTIONS = {"append_row": "AppendRow", "summary_only": "SummaryOnly"}
 class BatchEndpoint(Endpoint):
     """A batch endpoint with its deployments, brought up one after another, and then its default.
 
-    `clusters` are the stack's own, by the names that deployments call them. `schedules` are the Logic Apps of each
-    schedule, by their names in Azure.
+    `schedules` are the Logic Apps of each schedule, by their names in Azure.
 
     ```python
     endpoint = BatchEndpoint(
@@ -40,11 +39,11 @@ class BatchEndpoint(Endpoint):
         endpoint_name: str,
         settings: BatchEndpointSettings,
         workspace: MLWorkspace,
-        clusters: Mapping[str, ComputeCluster],
+        clusters: Mapping[str, Cluster],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(name, settings=settings, workspace=workspace, opts=opts)
-        self._settings, self._clusters = settings, clusters
+        super().__init__(name, settings=settings, workspace=workspace, clusters=clusters, opts=opts)
+        self._settings = settings
         self.schedules: dict[str, list[str]] = {}
         endpoint = self._make_endpoint(endpoint_name)
         self._bring_up(endpoint, settings.deployments)

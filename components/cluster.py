@@ -46,7 +46,9 @@ class Cluster(pulumi.ComponentResource, ABC):
             **compute,
             opts=workspace.in_workspace(
                 self,
-                depends_on=[*workspace.cluster_roles, removal],
+                # Nodes without a public address begin by the private endpoint of their workspace, where it has one
+                # (https://learn.microsoft.com/azure/machine-learning/how-to-secure-training-vnet).
+                depends_on=[*workspace.cluster_roles, *workspace.links, removal],
                 ignore_changes=list(ignore_changes),
                 retain_on_delete=True,
                 hooks=kept(f"{self._prefix}-{role}", *stays),

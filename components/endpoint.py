@@ -8,6 +8,7 @@ import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
+from components.cluster import Cluster
 from components.naming import name_in_azure, provisioning_state, revision
 from components.workspace import MLWorkspace
 from dynamic.purge import DeploymentRemoval
@@ -28,17 +29,24 @@ DeploymentSettings = OnlineDeploymentSettings | BatchDeploymentSettings
 class Endpoint(pulumi.ComponentResource, ABC):
     """An endpoint with its deployments, brought up one after another; a kind of endpoint is a subclass.
 
-    `deployments` maps the names of the configuration to revisions: `blue` to `blue-3fb2a9c1`.
+    `clusters` are the stack's own, by the names that the configuration calls them. `deployments` maps the names of the
+    configuration to revisions: `blue` to `blue-3fb2a9c1`.
     """
 
     kind: str
     """As Azure's paths begin: `online` or `batch`."""
 
     def __init__(
-        self, name: str, *, settings: EndpointSettings, workspace: MLWorkspace, opts: pulumi.ResourceOptions | None
+        self,
+        name: str,
+        *,
+        settings: EndpointSettings,
+        workspace: MLWorkspace,
+        clusters: Mapping[str, Cluster],
+        opts: pulumi.ResourceOptions | None,
     ) -> None:
         super().__init__(f"azureml-endpoints:index:{type(self).__name__}", name, None, opts)
-        self._prefix, self._workspace = name, workspace
+        self._prefix, self._workspace, self._clusters = name, workspace, clusters
         self._parallel = settings.parallel_deployments
         self.deployments: dict[str, str] = {}
         self._made: list[MLDeployment] = []
@@ -70,11 +78,12 @@ class Endpoint(pulumi.ComponentResource, ABC):
         """Everything below an endpoint, but what says where its requests go; deployments wait for `first`."""
         self._endpoint = endpoint
         self._address = {**self._workspace.address, "endpointName": name_in_azure(endpoint)}
-        ready = self._make_ready()
+        # What is built for a deployment is built when that is made, which fails without a machine to build on.
+        before = [self._make_ready(), *self._workspace.builders(self._clusters), *first]
         for name in sorted(deployments):
             # All that went before, not only the last: what is deleted later keeps this order too.
             after = [] if self._parallel else self._made
-            self._made.append(self._make_revision(name, deployments[name], [ready, *first, *after]))
+            self._made.append(self._make_revision(name, deployments[name], [*before, *after]))
 
     def _opts(self, **options: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, deleted_with=self._endpoint, **options)

@@ -14,7 +14,7 @@ from pulumi_azure_native import machinelearningservices as ml
 
 from components.ground import Ground
 from dynamic.purge import OutboundRuleRemoval
-from settings.platform import OutboundRuleSettings
+from settings.platform import BULK, OutboundRuleSettings
 
 ISOLATION_MODES = {
     "allow_only_approved_outbound": "AllowOnlyApprovedOutbound",
@@ -22,9 +22,6 @@ ISOLATION_MODES = {
 }
 if TYPE_CHECKING:
     Rule = ml.FqdnOutboundRuleArgs | ml.ServiceTagOutboundRuleArgs | ml.PrivateEndpointOutboundRuleArgs
-# A batch job keeps its progress in queues and tables, to which Azure makes no private endpoints by itself
-# (https://learn.microsoft.com/azure/machine-learning/how-to-managed-network, scenario: use batch endpoints).
-BULK = ("queue", "table")
 
 
 def managed_network(ground: Ground, storage: pulumi.Input[str]) -> ml.ManagedNetworkSettingsArgs:

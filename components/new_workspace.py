@@ -14,6 +14,7 @@ from components.private_network import PrivateNetwork
 from components.roles import CONTRIBUTOR, READER
 from components.unchangeable import Unchangeable, kept
 from components.workspace_identity import WorkspaceIdentity
+from settings.platform import BULK
 
 # What each part is reached as.
 SUBRESOURCES = {"storage": ("blob", "file"), "vault": ("vault",), "registry": ("registry",)}
@@ -61,7 +62,7 @@ class NewWorkspace:
 
     def _reached(self) -> dict[str, pulumi.Input[str]]:
         """The ids of the parts that the stack makes, by the subresources that they are reached as."""
-        bulk = managed_network.BULK if self._ground.settings.batch_endpoints else ()
+        bulk = BULK if self._ground.settings.batch_endpoints else ()
         own = {part: id_ for part, id_ in self.parts.own.items() if part in SUBRESOURCES}
         names = {part: (*SUBRESOURCES[part], *(bulk if part == "storage" else ())) for part in own}
         return {subresource: own[part] for part in own for subresource in names[part]}

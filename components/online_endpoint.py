@@ -10,6 +10,7 @@ from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
 from components.autoscale import Autoscale
+from components.cluster import Cluster
 from components.endpoint import Endpoint, given
 from components.endpoint_identity import EndpointIdentity
 from components.kubernetes_cluster import KubernetesCluster
@@ -28,7 +29,7 @@ class OnlineEndpoint(Endpoint):
     """An online endpoint with its deployments, brought up one after another, and then its traffic.
 
     `drain_seconds` is how long a revision that lost its traffic lives on; by default the longest request timeout and
-    30 seconds. `kubernetes` are the clusters that the stack attaches, by the names that endpoints call them.
+    30 seconds.
 
     ```python
     endpoint = OnlineEndpoint("tumor-online", endpoint_name="tumor-online", settings=settings, workspace=workspace)
@@ -45,11 +46,11 @@ class OnlineEndpoint(Endpoint):
         settings: OnlineEndpointSettings,
         workspace: MLWorkspace,
         drain_seconds: int | None = None,
-        kubernetes: Mapping[str, KubernetesCluster] | None = None,
+        clusters: Mapping[str, Cluster] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(name, settings=settings, workspace=workspace, opts=opts)
-        self._settings, self._endpoint_name, self._clusters = settings, endpoint_name, kubernetes or {}
+        super().__init__(name, settings=settings, workspace=workspace, clusters=clusters or {}, opts=opts)
+        self._settings, self._endpoint_name = settings, endpoint_name
         self._scaled: list[Callable[[pulumi.Resource], Autoscale]] = []
         self._identity = self._make_identity(endpoint_name)
         endpoint = self._make_endpoint(endpoint_name)
@@ -113,7 +114,8 @@ class OnlineEndpoint(Endpoint):
         )
 
     def _cluster(self) -> list[KubernetesCluster]:
-        return [cluster for name, cluster in self._clusters.items() if name == self._settings.kubernetes]
+        named = self._clusters.get(self._settings.kubernetes or "")
+        return [named] if isinstance(named, KubernetesCluster) else []
 
     def _compute(self) -> pulumi.Input[str] | None:
         """The ARM id of the attached cluster that the endpoint is on; none for Azure's own machines."""

@@ -31,14 +31,23 @@ class Uploader(pulumi.ComponentResource):
         super().__init__("azureml-endpoints:index:Uploader", name, None, opts)
         assignments = [
             roles.assign(
-                f"{name}-{principal.partition('-')[0]}",
+                f"{name}-{suffix}",
                 storage_id,
                 STORAGE_BLOB_DATA_CONTRIBUTOR,
                 principal,
                 parent=self,
                 is_new=False,
             )
-            for principal in principals
+            for suffix, principal in _by_name(principals).items()
         ]
         self.effective = roles.effective(f"{name}-effective", assignments, parent=self)
         self.register_outputs({})
+
+
+def _by_name(principals: Sequence[str]) -> dict[str, str]:
+    """Each under the beginning of its id; in full where another one has that beginning already."""
+    named: dict[str, str] = {}
+    for principal in principals:
+        short = principal.partition("-")[0]
+        named[principal if short.lower() in {each.lower() for each in named} else short] = principal
+    return named

@@ -1,6 +1,6 @@
 """The workspace and what it stands on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,8 @@ class MLWorkspace(pulumi.ComponentResource):
 
     With `settings.workspace.existing` the workspace of that ARM id is used as it is, and only the identity is added.
     `address` is how dynamic resources name the workspace; its children are `deleted_with` the `resource`. `registry_id`
-    is none where an existing workspace has no registry. What is uploaded, or scored, waits for `ready`.
+    is none where an existing workspace has no registry. What is uploaded, or scored, waits for `ready`; a cluster for
+    the private ways in alone (`links`).
 
     ```python
     workspace = MLWorkspace("workspace", settings=settings)
@@ -81,7 +82,8 @@ class MLWorkspace(pulumi.ComponentResource):
         self.keyless, self.network = settings.security.keyless, settings.network
         self.cluster_subnet = foundation.new and foundation.new.clusters
         self.purge: list[pulumi.Resource] = []
-        self.ready = [*self._complete(foundation.new), *self._uploader()]
+        self.links = self._complete(foundation.new)
+        self.ready = [*self.links, *self._uploader()]
         self.outputs = {
             "subscriptionId": self.subscription_id,
             "resourceGroupName": self.group_name,
@@ -98,6 +100,11 @@ class MLWorkspace(pulumi.ComponentResource):
     def in_workspace(self, parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
         """Options for what Azure deletes together with the workspace."""
         return pulumi.ResourceOptions(parent=parent, deleted_with=self.resource, **options)
+
+    def builders(self, clusters: Mapping[str, pulumi.Resource]) -> list[pulumi.Resource]:
+        """The one of the stack's `clusters` that builds images, with its roles; none where something else does."""
+        own = [cluster for name, cluster in clusters.items() if name == self._settings.workspace.image_build_compute]
+        return [*own, *self.cluster_roles] if own else []
 
     def asset_id(self, reference: str) -> pulumi.Output[str]:
         """The ARM id of `<kind>/<name>/versions/<version>` in this workspace; a registry's reference stays as it is."""
@@ -141,11 +148,8 @@ class MLWorkspace(pulumi.ComponentResource):
         return found["resourcegroups"], found["workspaces"]
 
     def _existing(self) -> Foundation:
-        found = ml.get_workspace(
-            resource_group_name=self.group_name,
-            workspace_name=self.workspace_name,
-            opts=pulumi.InvokeOptions(parent=self),
-        )
+        path, there = "workspace.existing", str(self._settings.workspace.existing)
+        found: Any = look_up(path, there, self.subscription_id, ml.get_workspace, workspace_name="workspaces")
         if found.public_network_access == "Disabled":
             self._refuse_schedules()
         return Foundation(
@@ -223,8 +227,9 @@ class MLWorkspace(pulumi.ComponentResource):
         needs: dict[str, tuple[pulumi.Input[str], str]] = {"blobs": (self.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)}
         if self.registry_id:
             needs["images"] = (self.registry_id, ACR_PULL)
-        if self.registry_id and settings.workspace.image_build_compute:
-            # What the cluster has built it stores there.
+        built_by = settings.compute_clusters.get(settings.workspace.image_build_compute or "")
+        if self.registry_id and built_by and built_by.existing is None:
+            # What the cluster has built it stores there. One that is there works under an identity of its own.
             needs["built"] = (self.registry_id, ACR_PUSH)
         if settings.security.keyless and settings.batch_endpoints:
             needs["queues"] = (self.storage_id, STORAGE_QUEUE_DATA_CONTRIBUTOR)
@@ -243,9 +248,9 @@ class MLWorkspace(pulumi.ComponentResource):
     def _uploader(self) -> list[pulumi.Resource]:
         """The wait until whoever deploys may upload, where there are no keys for that."""
         security = self._settings.security
-        if not security.keyless:
+        principals = (self._client.object_id,) if security.deployers is None else security.deployers
+        if not security.keyless or not principals:
             return []
-        principals = security.deployers or (self._client.object_id,)
         name, opts = f"{self._prefix}-uploader", self._opts()
         uploader = Uploader(name, principals=principals, storage_id=self.storage_id, roles=self.roles, opts=opts)
         return [uploader.effective]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from settings.files import found
 from settings.models import EnvironmentSettings
 from settings.script_rules import Kind, Python
 
@@ -37,7 +38,7 @@ def conda_findings(path: str, environment: EnvironmentSettings, root: Path, kind
             yield f'{path}.condaFile: is missing; "{environment.image}" alone {NEEDS[kind]} in a conda file.'
         return
     file = root / environment.conda_file
-    if not file.is_file():
+    if not found(file, "file"):
         return
     conda, problem = _yaml(file)
     name, own = environment.conda_file, f"{path}.condaFile"
@@ -57,10 +58,10 @@ def python_of(environment: EnvironmentSettings | None, root: Path) -> Python | N
     if environment is None or environment.conda_file is None:
         return (99, 0)
     file = root / environment.conda_file
-    conda = _yaml(file)[0] if file.is_file() else None
+    conda = _yaml(file)[0] if found(file, "file") else None
     for line in _lines(conda) if isinstance(conda, Mapping) else ():
-        if found := re.match(r"\s*(?:\S+::)?python\s*[=<>!~ ]*\s*(\d+)\.(\d+)", line):
-            return int(found[1]), int(found[2])
+        if version := re.match(r"\s*(?:\S+::)?python\s*[=<>!~ ]*\s*(\d+)\.(\d+)", line):
+            return int(version[1]), int(version[2])
     return None
 
 
@@ -81,13 +82,13 @@ def mlflow_findings(path: str, name: str, folder: Path) -> Findings:
 
 def packages(conda: Mapping[str, Any]) -> set[str] | None:
     """The names of the packages that a conda file lists; None where it takes some from elsewhere."""
-    found: set[str] = set()
+    names: set[str] = set()
     for line in _lines(conda):
         if re.match(r"\s*(-[^-\s]|--(requirement|constraint|editable)|\.|/|\w+\+?\w*://)", line):
             return None
         if name := re.match(r"\s*(?:\S+::)?([A-Za-z0-9][\w.-]*)", line):
-            found.add(re.sub(r"[-_.]+", "-", name[1]).lower())
-    return found
+            names.add(re.sub(r"[-_.]+", "-", name[1]).lower())
+    return names
 
 
 def _carries(names: set[str] | None, kind: Kind) -> bool:
@@ -114,6 +115,8 @@ def _yaml(file: Path) -> tuple[Any, str | None]:
         return yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), None
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
+    except RecursionError:
+        return None, "is nested too deeply to be read"
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

@@ -8,12 +8,18 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
+from pydantic.alias_generators import to_camel
+
 from settings.arm_ids import any_id_findings, id_findings
 from settings.models import DeploymentSettings, Settings
-from settings.platform import NetworkSettings, OutboundRuleSettings, SubnetSettings, VirtualNetworkSettings
+from settings.platform import BULK, NetworkSettings, OutboundRuleSettings, SubnetSettings, VirtualNetworkSettings
 from settings.shapes import key_path
 
 VIRTUAL_NETWORK = "Microsoft.Network/virtualNetworks"
+# Azure has some hundred, and more each month: of a name only the form is known.
+SERVICE_TAG = re.compile(r"[a-zA-Z][a-zA-Z0-9]*(\.[a-zA-Z0-9]+)*")
+PORTS = re.compile(r"\s*(\d{1,5})\s*(?:-\s*(\d{1,5})\s*)?")
+LAST_PORT = 65_535
 RULE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,79}")
 HOST = re.compile(r"(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?\.)+[a-zA-Z]{2,}")
 # Docker on the nodes has this range for itself.
@@ -30,6 +36,7 @@ def network_findings(settings: Settings) -> Findings:
     yield from _modes(network)
     for name, rule in network.outbound_rules.items():
         yield from _rule(key_path("network.outboundRules", name), name, rule, network)
+    yield from _rule_names(settings)
     yield from _place(network)
     yield from _online(settings)
     yield from _clusters(settings)
@@ -68,6 +75,12 @@ def _rule(path: str, name: str, rule: OutboundRuleSettings, network: NetworkSett
         yield f"{path}: with isolation allow_internet_outbound every host is reached; remove it, or change isolation."
     if rule.fqdn is not None:
         yield from _host(f"{path}.fqdn", rule.fqdn)
+    if rule.service_tag is not None:
+        yield from _service_tag(path, rule.service_tag, rule.port_ranges)
+    else:
+        for field, key in (("protocol", "protocol"), ("port_ranges", "portRanges")):
+            if field in rule.model_fields_set:
+                yield f"{path}.{key}: is for serviceTag; Azure takes none with {to_camel(kind)}: remove it."
     if rule.private_endpoint is not None:
         yield from any_id_findings(f"{path}.privateEndpoint", rule.private_endpoint)
     if (rule.subresource is None) == (kind == "private_endpoint"):
@@ -76,6 +89,30 @@ def _rule(path: str, name: str, rule: OutboundRuleSettings, network: NetworkSett
             if rule.subresource is None
             else "is for privateEndpoint; remove it."
         )
+
+
+def _rule_names(settings: Settings) -> Findings:
+    """Azure knows a rule by its name, without case."""
+    own = [f"storage-{part}" for part in BULK] if settings.batch_endpoints else []
+    first: dict[str, str] = {}
+    for name in settings.network.outbound_rules:
+        path = key_path("network.outboundRules", name)
+        if name.lower() in own:
+            yield f"{path}: is the name of the rule by which batch jobs keep their progress; give yours another name."
+        elif first.setdefault(name.lower(), name) != name:
+            yield f"{path}: is {first[name.lower()]} too for Azure, to which case is no difference: rename one."
+
+
+def _service_tag(path: str, tag: str, ports: str) -> Findings:
+    if not SERVICE_TAG.fullmatch(tag):
+        yield f'{path}.serviceTag: "{tag}" is no service tag; write one as AzureMonitor or Storage.WestEurope.'
+    if ports != "*" and not all(_is_port(part) for part in ports.split(",")):
+        yield f'{path}.portRanges: "{ports}" are no ports (0 to {LAST_PORT}); write them as 443, or 80, 8080-8089.'
+
+
+def _is_port(text: str) -> bool:
+    found = PORTS.fullmatch(text)
+    return found is not None and int(found[1]) <= int(found[2] or found[1]) <= LAST_PORT
 
 
 def _host(path: str, host: str) -> Findings:
@@ -188,28 +225,51 @@ NO_LOGIC_APP = (
 
 
 def _packages(settings: Settings) -> Findings:
-    """Azure makes the environment of an MLflow model without code itself, from public indexes."""
+    """An environment of packages is made from public indexes: for an MLflow model without code by Azure itself.
+
+    The others are built in the network where the workspace has a cluster for that.
+    """
     network = settings.network
     if network.mode != "managed" or network.isolation == "allow_internet_outbound":
         return
-    made = [path for path, own in _deployments(settings) if own.model.type == "mlflow_model" and own.code is None]
-    if made and not any(rule.fqdn for rule in network.outbound_rules.values()):
+    if any(rule.fqdn for rule in network.outbound_rules.values()):
+        return
+    hosts = "come from public indexes; add their hosts, as pypi: {fqdn: pypi.org}, or give the deployment"
+    if made := [path for path, own in _deployments(settings) if _is_made_by_azure(own)]:
         yield (
             f"network.outboundRules: none is by fqdn, but the packages of an mlflow_model without code ({made[0]}) "
-            "come from public indexes; add their hosts, as pypi: {fqdn: pypi.org}, or give the deployment code and an "
-            "environment."
+            f"{hosts} code and an environment."
         )
+    elif settings.workspace.image_build_compute is not None and (built := _from_conda_files(settings)):
+        yield (
+            f"network.outboundRules: none is by fqdn, but the packages that imageBuildCompute installs ({built[0]}."
+            f"environment.condaFile) {hosts} an environment that is registered, or an image with all of them."
+        )
+
+
+def _is_made_by_azure(deployment: DeploymentSettings) -> bool:
+    """Whether it has a model of MLflow's alone: one that is registered is of no type that the configuration says."""
+    alone = deployment.code is None and deployment.environment is None
+    return alone and (deployment.model.type == "mlflow_model" or deployment.model.reference is not None)
+
+
+def _from_conda_files(settings: Settings) -> list[str]:
+    return [path for path, own in _deployments(settings) if own.environment and own.environment.conda_file]
 
 
 def _builds(settings: Settings) -> Findings:
     """Azure builds images in the registry itself, which it cannot where that is closed to the public."""
-    environments = ((path, own.environment) for path, own in _deployments(settings))
-    built = [path for path, own in environments if own and (own.conda_file or own.build_context)]
-    if built and settings.workspace.image_build_compute is None:
-        yield (
-            f"workspace.imageBuildCompute: is missing; {built[0]}.environment is built, and Azure builds no image in a "
-            "registry that takes no public requests: name one of computeClusters."
-        )
+    if settings.workspace.image_build_compute is not None:
+        return
+    for path, own in _deployments(settings):
+        told = own.environment
+        if _is_made_by_azure(own) or (told and (told.conda_file or told.build_context)):
+            what = f"{path}.environment is built" if told else f"an environment is built for {path}"
+            yield (
+                f"workspace.imageBuildCompute: is missing; {what}, and Azure builds no image in a registry that takes "
+                "no public requests: name one of computeClusters."
+            )
+            return
 
 
 def _deployments(settings: Settings) -> Iterator[tuple[str, DeploymentSettings]]:

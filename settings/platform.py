@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, Field
 from settings.base import SettingsModel, Whole
 
 Access = Literal["enabled", "disabled"]
+# A batch job keeps its progress in queues and tables, to which Azure makes no private endpoints by itself
+# (https://learn.microsoft.com/azure/machine-learning/how-to-managed-network, scenario: use batch endpoints).
+BULK = ("queue", "table")
 
 
 class PartSettings(SettingsModel):
@@ -183,8 +186,8 @@ class SecuritySettings(SettingsModel):
     diagnostics: bool = Field(
         default=False, description="Resource logs of workspace, storage, vault and registry, in Log Analytics."
     )
-    deployers: tuple[str, ...] = Field(
-        default=(),
+    deployers: tuple[str, ...] | None = Field(
+        default=None,
         description="Object ids (of service principals, groups, people) that deploy: they upload models and code. "
-        "Without it whoever runs pulumi is the one.",
+        "Without it whoever runs pulumi is the one; [] gives the role to nobody, where they have it already.",
     )

@@ -5,7 +5,7 @@ how-to-disable-local-auth-storage.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic.alias_generators import to_camel
 
@@ -121,6 +121,8 @@ def _beside_existing(settings: Settings) -> Findings:
             yield _brought(key_path("workspace", to_camel(field)))
     if settings.network.mode != "public":
         yield _brought("network.mode")
+    for field in sorted(settings.network.model_fields_set - {"mode"}):
+        yield _brought(key_path("network", to_camel(field)))
     for field, value in (
         ("workspaceIdentity", security.workspace_identity == "user"),
         ("purgeProtection", security.purge_protection),
@@ -131,17 +133,14 @@ def _beside_existing(settings: Settings) -> Findings:
             yield _brought(f"security.{field}")
     if settings.protect:
         yield _brought("protect")
+    if settings.purge_on_destroy:
+        yield _brought("purgeOnDestroy")
 
 
 def _security(settings: Settings) -> Findings:
     security, workspace = settings.security, settings.workspace
-    for at, deployer in enumerate(security.deployers):
-        if not OBJECT_ID.fullmatch(deployer):
-            yield (
-                f'security.deployers.{at}: "{deployer}" is no object id; find it by az ad sp show --id <client id> '
-                "--query id (az ad user show, az ad group show)."
-            )
-    if security.deployers and not security.keyless:
+    yield from _deployers(security.deployers or ())
+    if security.deployers is not None and not security.keyless:
         yield "security.deployers: with shared keys nobody needs a role to upload; set keyless to true, or remove it."
     if workspace.key_vault.existing and security.purge_protection:
         yield "security.purgeProtection: an existing keyVault is used as it is; remove one of the two."
@@ -149,6 +148,21 @@ def _security(settings: Settings) -> Findings:
         yield "security.softDeleteDays: an existing storageAccount is used as it is; remove one of the two."
     if settings.protect and settings.purge_on_destroy:
         yield "purgeOnDestroy: would free the names of what protect keeps from being deleted; set one of them to false."
+
+
+def _deployers(deployers: Sequence[str]) -> Findings:
+    first: dict[str, int] = {}
+    for at, deployer in enumerate(deployers):
+        if first.setdefault(deployer.lower(), at) != at:
+            yield (
+                f'security.deployers.{at}: "{deployer}" is security.deployers.{first[deployer.lower()]} too, and Azure '
+                "gives a role once; keep one."
+            )
+        elif not OBJECT_ID.fullmatch(deployer):
+            yield (
+                f'security.deployers.{at}: "{deployer}" is no object id; find it by az ad sp show --id <client id> '
+                "--query id (az ad user show, az ad group show)."
+            )
 
 
 def _alone(path: str, settings: SettingsModel, key: str) -> Findings:

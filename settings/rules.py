@@ -4,13 +4,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic.alias_generators import to_camel
 
+from settings import files
 from settings.arm_ids import is_id
 from settings.asset_rules import asset_findings
 from settings.file_rules import conda_findings, mlflow_findings, python_of
+from settings.files import found
 from settings.limit_rules import label_findings, limit_findings, tag_findings
 from settings.models import (
     BatchEndpointSettings,
@@ -252,9 +254,9 @@ class Rules:
                 "to score with a script of your own."
             )
         folder = self.root / str(model.path)
-        if (folder / "MLmodel").is_file():
+        if found(folder / "MLmodel", "file"):
             yield from mlflow_findings(f"{path}.model.path", str(model.path), folder)
-        elif folder.exists():
+        elif found(folder):
             yield (
                 f'{path}.model.path: "{model.path}" holds no file MLmodel; name the folder that mlflow saved, or set '
                 "model.type to custom_model."
@@ -270,7 +272,7 @@ class Rules:
             return
         folder = self.root / code.path
         script = folder / code.script
-        if not script.is_file():
+        if not found(script, "file"):
             yield f'{path}.script: there is no file "{code.script}" in "{code.path}"; correct the name.'
         elif folder.resolve() not in script.resolve().parents:
             yield f'{path}.script: "{code.script}" is outside of "{code.path}", which alone is uploaded; move it there.'
@@ -296,12 +298,9 @@ class Rules:
                 yield from self.exists(_path(path, "condaFile"), environment.conda_file, "file")
             yield from conda_findings(path, environment, self.root, kind)
 
-    def exists(
-        self, path: str, value: str, kind: Literal["file", "folder", "file or folder"] = "file or folder"
-    ) -> Findings:
+    def exists(self, path: str, value: str, kind: files.Kind = "file or folder") -> Findings:
         target = self.root / value
-        found = {"file": target.is_file(), "folder": target.is_dir(), "file or folder": target.exists()}[kind]
-        if not found:
+        if not found(target, kind):
             yield f'{path}: there is no {kind} "{value}"; correct the path (it is relative to the project).'
         elif not os.access(target, os.R_OK):
             yield f'{path}: the {kind} "{value}" cannot be read; correct its permissions.'

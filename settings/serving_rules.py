@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from settings.files import found
 from settings.models import ModelSettings, OnlineDeploymentSettings, OnlineEndpointSettings
 from settings.serving import DataCollectorSettings, SmokeTestSettings
 from settings.shapes import key_path
@@ -112,7 +113,7 @@ def _smoke_test(path: str, test: SmokeTestSettings, root: Path) -> Findings:
     for key, name in files.items():
         if name is None:
             continue
-        if not (root / name).is_file():
+        if not found(root / name, "file"):
             yield f'{path}.{key}: there is no file "{name}"; correct the path (it is relative to the project).'
         elif key != "request" or name.endswith(".json"):
             yield from _not_json(f"{path}.{key}", name, root, schema=key == "schema")
@@ -123,6 +124,9 @@ def _not_json(path: str, name: str, root: Path, *, schema: bool) -> Findings:
         content = json.loads((root / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         yield f'{path}: "{name}" holds no JSON: {error}; correct the file.'
+        return
+    except RecursionError:
+        yield f'{path}: "{name}" is nested too deeply to be read; correct the file.'
         return
     if schema:
         yield from _no_schema(path, name, content)
@@ -135,6 +139,9 @@ def _no_schema(path: str, name: str, content: object) -> Findings:
 
     if not isinstance(content, dict):
         yield f'{path}: "{name}" is not a JSON schema, which is an object; correct the file.'
+        return
+    if not isinstance(content.get("$schema", ""), str):
+        yield f'{path}: "$schema" of "{name}" is no text; name the version of JSON schema by its URL, or leave it out.'
         return
     try:
         validator_for(content).check_schema(content)

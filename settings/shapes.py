@@ -3,8 +3,9 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
@@ -70,23 +71,39 @@ def _near(key: str, allowed: list[str]) -> str:
 
 def _allowed(parents: list[object]) -> list[str]:
     """The keys that the settings at a path know: follows the path through the models."""
-    model: Any = Settings
+    kind: Any = Settings
     for part in parents:
-        field = (
-            next((f for n, f in model.model_fields.items() if (f.alias or to_camel(n)) == part), None)
-            if model
-            else None
-        )
-        # The name of an endpoint, deployment or cluster leads to no other model.
-        model = _model_of(field.annotation) if field else model
-    return [field.alias or to_camel(name) for name, field in model.model_fields.items()]
+        kind = _below(kind, part)
+    model = next(each for each in _members(kind) if _is_model(each))
+    return list(_fields(model))
 
 
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = [_model_of(argument) for argument in getattr(annotation, "__args__", ())]
-    return next((model for model in inner if model), None)
+def _below(kind: Any, part: object) -> Any:
+    """What is at a key: a field of a model; or, whatever its name, an entry of a mapping or of a list."""
+    inner = next(each for each in _members(kind) if _is_model(each) or get_origin(each) in (dict, list, tuple))
+    if _is_model(inner):
+        return _fields(inner)[part]
+    return get_args(inner)[1 if get_origin(inner) is dict else 0]
+
+
+def _members(kind: Any) -> Iterator[Any]:
+    """The members of a union, or the kind itself."""
+    if get_origin(kind) is Annotated:
+        yield from _members(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _members(each)
+    else:
+        yield kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _fields(model: type[BaseModel]) -> dict[Any, Any]:
+    """What each key of a model may hold."""
+    return {field.alias or to_camel(name): field.annotation for name, field in model.model_fields.items()}
 
 
 def prune(rest: Any, problems: list[Any]) -> bool:

@@ -21,6 +21,7 @@ NIGHTLY = f"{BATCH}.schedules.nightly"
 CLUSTER = "computeClusters.aml-cluster"
 ENVIRONMENT, VARIABLES = f"{GREEN}.environment", f"{GREEN}.environmentVariables"
 AKS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/aks"
+DEPLOYER = "10ca1a2e-0000-4000-8000-0000000000bb"
 SCALED = {"maxInstances": 5, "rules": [{"metric": "cpu", "above": 70, "below": 30}]}
 BOOLEAN = "must be of type 'boolean'"
 # Not one word of these may be printed.
@@ -33,6 +34,8 @@ FILES = {
     "invalid/bare.yaml": "dependencies: [python=3.11, scikit-learn]\n",
     "invalid/crate/MLmodel": "flavors: {crate: {version: 1}}\n",
     "invalid/request.json": "{",
+    "invalid/deep.json": "[" * 100_000,
+    "invalid/schema.json": '{"$schema": ["x"]}',
 }
 
 
@@ -109,6 +112,31 @@ TOP = [
     edit("security.keyles", True, "is not a known key", 'did you mean "keyless"?'),
     Invalid(
         "security.deployers.0", '"me"', "find it by az ad sp show", {"security": {"keyless": True, "deployers": ["me"]}}
+    ),
+    Invalid(
+        "security.deployers.1",
+        f'"{DEPLOYER}" is security.deployers.0 too',
+        "keep one",
+        {"security": {"keyless": True, "deployers": [DEPLOYER.upper(), DEPLOYER]}},
+    ),
+    # Named like a setting.
+    Invalid(
+        "onlineEndpoints.tags.trafic",
+        "is not a known key",
+        'did you mean "traffic"?',
+        {"onlineEndpoints.tags": {"trafic": {}}},
+    ),
+    Invalid(
+        "computeClusters.tier.vmsize",
+        "is not a known key",
+        'did you mean "vmSize"?',
+        {"computeClusters.tier": {"vmsize": "Standard_DS3_v2", "vmSize": "Standard_DS3_v2"}},
+    ),
+    Invalid(
+        "kubernetesClusters.identity.clustr",
+        "is not a known key",
+        'did you mean "cluster"?',
+        {"kubernetesClusters": {"identity": {"clustr": "aks", "cluster": AKS}}},
     ),
     edit("network.mode", "Managed", 'received "Managed"', 'did you mean "managed"?'),
     edit("network.firewallSku", "standard", "is for mode managed", "remove it, or set mode to managed"),
@@ -188,6 +216,24 @@ ENDPOINTS = [
     edit(f"{BATCH}.defaultDeployment", REMOVED, "is missing", "name one of mlflow, custom"),
 ]
 DEPLOYMENTS = [
+    Invalid(
+        f"{ONLINE}.deployments.code.instanceTyp",
+        "is not a known key",
+        'did you mean "instanceType"?',
+        {f"{ONLINE}.deployments.code": {**many(1)["blue0"], "instanceTyp": "Standard_DS3_v2"}},
+    ),
+    Invalid(
+        f"{ONLINE}.deployments.attempt.requestSettings.requestTimeout",
+        "is not a known key",
+        'did you mean "requestTimeoutMs"?',
+        {f"{ONLINE}.deployments.attempt": {**many(1)["blue0"], "requestSettings": {"requestTimeout": 5}}},
+    ),
+    Invalid(
+        f"{BLUE}.autoscale.rules.0.metrics",
+        "is not a known key",
+        'did you mean "metric"?',
+        {f"{BLUE}.autoscale": {"maxInstances": 5, "rules": [{**SCALED["rules"][0], "metrics": "cpu"}]}},
+    ),
     edit(f"{BLUE}.instancCount", 2, "is not a known key", 'did you mean "instanceCount"?'),
     edit(f"{BLUE}.instance_count", 2, "is not a known key", 'did you mean "instanceCount"?'),
     edit(f"{BLUE}.instanceType", REMOVED, "is missing", "add it"),
@@ -201,6 +247,10 @@ DEPLOYMENTS = [
     edit(f"{BLUE}.model", "azureml:tumor", '"azureml:tumor"', "write azureml:<name>:<version>"),
     edit(f"{BLUE}.model", REMOVED, "is missing", "add it"),
     edit(f"{BLUE}.model.type", "MLflow_Model", 'received "MLflow_Model"', 'did you mean "mlflow_model"?'),
+    edit(f"{BLUE}.model.path", "x" * 300, "x" * 300, "correct the path"),
+    edit(f"{GREEN}.code.script", "x" * 300, "x" * 300, "correct the name"),
+    edit(f"{ENVIRONMENT}.condaFile", "x" * 300, "x" * 300, "correct the path"),
+    edit(f"{BLUE}.smokeTest.request", "x" * 300, "x" * 300, "correct the path"),
     edit(f"{BLUE}.model.path", "models/none", '"models/none"', "correct the path"),
     edit(f"{BLUE}.model.path", "scoring/online", '"scoring/online" holds no file MLmodel', "name the folder"),
     edit(f"{BLUE}.model.path", "invalid/crate", "(there is: crate)", "set model.type to custom_model"),
@@ -277,6 +327,13 @@ DEPLOYMENTS = [
     edit(f"{BLUE}.smokeTest.request", "none.json", '"none.json"', "correct the path"),
     edit(
         f"{BLUE}.smokeTest.request", "invalid/request.json", '"invalid/request.json" holds no JSON', "correct the file"
+    ),
+    edit(f"{BLUE}.smokeTest.request", "invalid/deep.json", "nested too deeply", "correct the file"),
+    Invalid(
+        f"{BLUE}.smokeTest.schema",
+        '"$schema" of "invalid/schema.json" is no text',
+        "or leave it out",
+        {f"{BLUE}.smokeTest": {"request": "scoring/samples/request.json", "schema": "invalid/schema.json"}},
     ),
     Invalid(
         f"{BLUE}.dataCollector.collections.a b",

@@ -24,6 +24,8 @@ CLOSED = [
     (each, {**GREEN, "instanceType": "Standard_DS2_v2", "egressPublicNetworkAccess": "disabled"})
     for each in (BLUE, GREEN_PATH)
 ]
+BUILT = [(each, {**GREEN, "instanceType": "Standard_DS2_v2"}) for each in (BLUE, GREEN_PATH)]
+BUILT.append((("batchEndpoints",), {}))
 EXISTING = (("workspace",), {"existing": WORKSPACE})
 NIGHTLY = {"every": "day", "at": "02:00", "input": "azureml://datastores/workspaceblobstore/paths/inbox/"}
 
@@ -126,6 +128,18 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             [EXISTING, (("protect",), True), MANAGED, (("security",), {"diagnostics": True})],
             "network.mode: an existing workspace is used as it is, and the stack changes nothing of it; remove it.",
         ),
+        ([EXISTING, (("purgeOnDestroy",), True)], "purgeOnDestroy: an existing workspace is used as it is"),
+        *(
+            ([EXISTING, (("network",), {key: value})], f"network.{key}: an existing workspace is used as it is")
+            for key, value in {
+                "publicAccess": "disabled",
+                "isolation": "allow_internet_outbound",
+                "firewallSku": "basic",
+                "outboundRules": {"x y": {}},
+                "virtualNetwork": {"addressSpace": "nonsense"},
+                "privateDnsZones": {"byPolicy": True},
+            }.items()
+        ),
         ([EXISTING, (("protect",), True)], "protect: an existing workspace is used as it is"),
         (
             [
@@ -160,6 +174,8 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             [(("security",), {"deployers": ["10ca1a2e-0000-4000-8000-0000000000aa"]})],
             "security.deployers: with shared keys nobody needs a role to upload",
         ),
+        ([(("security",), {"deployers": []})], "security.deployers: with shared keys nobody needs a role to upload"),
+        ([(("security",), {"deployers": [], "keyless": True})], None),
         ([(("protect",), True), (("purgeOnDestroy",), True)], "purgeOnDestroy: would free the names of what protect"),
         ([(("security",), {"softDeleteDays": 400})], "security.softDeleteDays: input should be less than or equal to"),
         ([(("workspace", "containerRegistry"), {"zoneRedundancy": True})], "zoneRedundancy: is for premium registries"),
@@ -180,6 +196,30 @@ def test_a_subnet_is_its_range(root: Path) -> None:
         (network(outboundRules={"a": {"fqdn": "pypi.org", "serviceTag": "DataFactory"}}), 'a: give one of "fqdn"'),
         (network(outboundRules={"a": {}}), 'network.outboundRules.a: give one of "fqdn"'),
         (network(outboundRules={"a b": {"fqdn": "pypi.org"}}), 'outboundRules.a b: "a b" is not a name that Azure'),
+        (network(outboundRules={"PyPI": PYPI, "pypi": PYPI}), "network.outboundRules.pypi: is PyPI too for Azure"),
+        (
+            network(outboundRules={"pypi": PYPI, "Storage-Queue": {"fqdn": "example.org"}}),
+            "network.outboundRules.Storage-Queue: is the name of the rule by which batch jobs keep their progress; "
+            "give yours another name",
+        ),
+        (
+            [*network(outboundRules={"pypi": PYPI, "storage-queue": PYPI}), (("batchEndpoints",), {})],
+            None,
+        ),
+        (network(outboundRules={"a": {"serviceTag": "not a tag!"}}), 'a.serviceTag: "not a tag!" is no service tag'),
+        (network(outboundRules={"a": {"serviceTag": "Sql", "portRanges": "banana"}}), 'portRanges: "banana" are no'),
+        (network(outboundRules={"a": {"serviceTag": "Sql", "portRanges": "0-99999"}}), '"0-99999" are no ports (0 to'),
+        (network(outboundRules={"a": {"serviceTag": "Sql", "portRanges": "90-80"}}), '"90-80" are no ports'),
+        (network(outboundRules={"pypi": PYPI, "a": {"serviceTag": "Sql.EastUS", "portRanges": "80, 1433-1450"}}), None),
+        (network(outboundRules={"pypi": PYPI, "a": {"serviceTag": "Sql", "portRanges": "*"}}), None),
+        (
+            network(outboundRules={"a": {"fqdn": "pypi.org", "portRanges": "80"}}),
+            "a.portRanges: is for serviceTag; Azure takes none with fqdn: remove it.",
+        ),
+        (
+            network(outboundRules={"a": {"privateEndpoint": STORAGE, "subresource": "blob", "protocol": "udp"}}),
+            "a.protocol: is for serviceTag; Azure takes none with privateEndpoint: remove it.",
+        ),
         (network(outboundRules={"a": {"fqdn": "https://pypi.org"}}), 'a.fqdn: "https://pypi.org" is no host'),
         (
             network(outboundRules={"a": {"fqdn": "lake.blob.core.windows.net"}}),
@@ -220,7 +260,19 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             "batchEndpoints.tumor-batch.schedules: the workspace takes no public requests, so that a Logic App cannot "
             "reach it; remove schedules, and invoke the endpoint from within the network: by a pipeline of Azure Data",
         ),
-        ([MANAGED], "workspace.imageBuildCompute: is missing; onlineEndpoints.tumor-online.deployments.green.env"),
+        (
+            [MANAGED],
+            "workspace.imageBuildCompute: is missing; an environment is built for onlineEndpoints.tumor-online."
+            "deployments.blue, and Azure builds no image in a registry that takes no public requests",
+        ),
+        (
+            [MANAGED, (BLUE, {**GREEN, "instanceType": "Standard_DS2_v2"})],
+            "workspace.imageBuildCompute: is missing; onlineEndpoints.tumor-online.deployments.blue.environment is",
+        ),
+        (
+            [MANAGED, ((*BLUE, "model"), "azureml:tumor:3")],
+            "workspace.imageBuildCompute: is missing; an environment is built for onlineEndpoints.tumor-online.",
+        ),
         (
             [MANAGED, (("workspace", "imageBuildCompute"), "aml-clutser")],
             'workspace.imageBuildCompute: there is no cluster of computeClusters "aml-clutser"; did you mean',
@@ -230,6 +282,13 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             "network.outboundRules: none is by fqdn, but the packages of an mlflow_model without code (onlineEndpoints."
             "tumor-online.deployments.blue) come from public indexes",
         ),
+        (
+            [*network(outboundRules={}), *BUILT],
+            "network.outboundRules: none is by fqdn, but the packages that imageBuildCompute installs (onlineEndpoints."
+            "tumor-online.deployments.blue.environment.condaFile) come from public indexes; add their hosts, as pypi",
+        ),
+        # In a registry that takes public requests Azure builds outside of the workspace's network.
+        ([network(outboundRules={}, publicAccess="enabled")[0], *BUILT], None),
         ([*PRIVATE, CLOSED[0]], "blue.egressPublicNetworkAccess: does not apply in a managed network"),
         ([*BYO, CLOSED[0]], "green.egressPublicNetworkAccess: is enabled, but storage and registry take no public"),
         (

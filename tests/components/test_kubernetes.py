@@ -33,7 +33,7 @@ def stack(run: Any, cluster: dict[str, Any], endpoint: dict[str, Any]) -> Any:
             for name, own in settings.kubernetes_clusters.items()
         }
         own = settings.online_endpoints["tumor-aks"]
-        OnlineEndpoint("tumor-aks", endpoint_name="tumor-aks", settings=own, workspace=workspace, kubernetes=clusters)
+        OnlineEndpoint("tumor-aks", endpoint_name="tumor-aks", settings=own, workspace=workspace, clusters=clusters)
 
     return run(program)
 

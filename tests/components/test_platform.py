@@ -77,6 +77,12 @@ def ground(settings: Settings) -> None:
     workspace.protect([*clusters, assets])
 
 
+def in_existing(raw: dict[str, Any]) -> None:
+    """A workspace that is there in place of the stack's own."""
+    raw["workspace"] = {"existing": WORKSPACE}
+    raw.pop("purgeOnDestroy", None)
+
+
 @pytest.fixture(scope="module")
 def prod(of: Callable[..., World]) -> World:
     return of("prod")
@@ -221,6 +227,21 @@ def test_whoever_deploys_may_upload_and_azure_finds_out_who_that_is(prod: World,
     assert "workspace-uploader-o" not in named.names(), "who runs pulumi is not asked"
 
 
+def test_where_those_who_deploy_have_the_role_already_nobody_is_given_it(of: Callable[..., World]) -> None:
+    none = of("prod", lambda raw: raw["security"].update(deployers=[]))
+    assert not [name for name in none.names() if name.startswith("workspace-uploader")], "Azure gives it once"
+
+
+def test_deployers_whose_ids_begin_alike_each_get_the_role(of: Callable[..., World]) -> None:
+    both = [DEPLOYER, f"{DEPLOYER[:-2]}CC", "aaaaaaaa-0000-4000-8000-0000000000bb"]
+    world = of("prod", lambda raw: raw["security"].update(deployers=both))
+    given = {each.name: each.inputs for each in world.registered if each.name.startswith("workspace-uploader-")}
+    given.pop("workspace-uploader-effective")
+    names = [f"workspace-uploader-{each}" for each in ("10ca1a2e", both[1], "aaaaaaaa")]
+    assert {name: each["principalId"] for name, each in given.items()} == dict(zip(names, both, strict=True))
+    assert len({each["roleAssignmentName"] for each in given.values()}) == 3
+
+
 def test_prods_machines_reach_what_is_approved(prod: World) -> None:
     workspace = prod["workspace-workspace"].inputs
     network = workspace["managedNetwork"]
@@ -333,6 +354,40 @@ def test_what_is_there_is_used_and_not_managed(of: Callable[..., World]) -> None
     assert approved == {"old"}, "of each part that is elsewhere"
 
 
+def closure(world: World, name: str) -> set[str]:
+    """What a resource waits for, and what that waits for."""
+    there, found = {each.name: each for each in world.registered}, {name}
+    while more := {each for one in found for each in there[one].dependencies if each in there} - found:
+        found |= more
+    return found
+
+
+@pytest.mark.parametrize("type_", [":OnlineDeployment", ":BatchDeployment"])
+def test_what_is_built_waits_for_the_cluster_that_builds_it_and_for_its_right_to_store_it(
+    of: Callable[..., World], type_: str
+) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw["computeClusters"]["builder"] = {"vmSize": "Standard_DS3_v2"}
+        raw["workspace"]["imageBuildCompute"] = "builder"
+
+    for deployment in (world := of("prod", change, whole)).of_type(type_):
+        assert {"builder-cluster", "workspace-identity-built"} <= closure(world, deployment.name)
+    without = of("prod", lambda raw: raw["workspace"].update(imageBuildCompute="azureml:theirs"), whole)
+    assert "workspace-identity-built" not in without.names(), "theirs does not work under the identity of ours"
+    assert not any(
+        "aml-cluster-cluster" in closure(without, each.name) for each in without.of_type(":OnlineDeployment")
+    )
+
+
+@pytest.mark.parametrize("network", ["prod", "byo"])
+def test_nodes_without_a_public_address_wait_for_the_private_endpoint_of_their_workspace(
+    request: pytest.FixtureRequest, network: str
+) -> None:
+    waits = request.getfixturevalue(network)["aml-cluster-cluster"].dependencies
+    assert "workspace-amlworkspace-link-names" in waits
+    assert "workspace-uploader-effective" not in waits, "nothing is uploaded by a cluster"
+
+
 def test_azure_policy_may_look_after_the_zones(of: Callable[..., World]) -> None:
     world = of("prod", lambda raw: raw["network"].update(privateDnsZones={"byPolicy": True}))
     assert not world.of_type(":PrivateZone")
@@ -344,7 +399,7 @@ def test_a_cluster_that_is_there_is_used_under_its_own_name(of: Callable[..., Wo
     existing = f"{WORKSPACE}/computes/old-cluster"
 
     def change(raw: dict[str, Any]) -> None:
-        raw["workspace"] = {"existing": WORKSPACE}
+        in_existing(raw)
         raw["computeClusters"]["aml-cluster"] = {"existing": existing}
 
     world = of("dev", change, whole)
@@ -355,7 +410,8 @@ def test_a_cluster_that_is_there_is_used_under_its_own_name(of: Callable[..., Wo
 
 def test_without_keys_an_existing_workspace_takes_uploads_by_role(of: Callable[..., World]) -> None:
     def change(raw: dict[str, Any]) -> None:
-        raw["workspace"], raw["security"] = {"existing": WORKSPACE}, {"keyless": True}
+        in_existing(raw)
+        raw["security"] = {"keyless": True}
 
     world = of("dev", change)
     assert world["workspace-uploader-o"].inputs["scope"].endswith("/storageAccounts/old")
@@ -374,6 +430,20 @@ def test_what_is_not_there_ends_the_program_before_anything_is_made(
     expected = r'workspace\.storageAccount\.existing: ".*/old" cannot be looked up: .*not found; correct the id'
     with pytest.raises(pulumi.RunError, match=expected):
         of("dev", lambda raw: raw["workspace"].update(existing))
+
+
+def test_an_existing_workspace_that_is_not_there_is_a_finding(
+    of: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**names: str) -> None:
+        assert names == {"resource_group_name": "old", "workspace_name": "aml-old"}
+        raise Exception("status 404: not found")
+
+    monkeypatch.setattr("components.workspace.ml.get_workspace", refuse)
+    with pytest.raises(
+        pulumi.RunError, match=r'workspace\.existing: ".*/aml-old" cannot be looked up: .*; correct the id'
+    ):
+        of("dev", in_existing)
 
 
 def test_a_group_of_another_subscription_is_refused(of: Callable[..., World]) -> None:

@@ -63,7 +63,9 @@ def whole(settings: Settings) -> dict[str, Any]:
         for name, own in settings.compute_clusters.items()
     }
     online = {
-        name: OnlineEndpoint(name, endpoint_name=settings.azure_name(name), settings=own, workspace=workspace)
+        name: OnlineEndpoint(
+            name, endpoint_name=settings.azure_name(name), settings=own, workspace=workspace, clusters=clusters
+        )
         for name, own in settings.online_endpoints.items()
     }
     batch = {
