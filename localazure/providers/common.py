@@ -78,14 +78,22 @@ _CONTAINERS = (
 
 def guarded(cloud: Cloud, route: Route, refuse: Callable[[Cloud, str, str], None]) -> Route:
     """A route that refuses (409) to write below a group or a workspace that is being created or deleted, and what
-    `refuse` forbids besides."""
+    `refuse` forbids besides: POST, too, whether or not it changes anything."""
+    acts = route.method == "POST"
+    if route.method in ("GET", "HEAD") or (acts and route.template.text.endswith(_CHECKS)):
+        return route
 
     def handler(call: Call) -> Answer:
         refuse(cloud, call.method, call.path)
-        refuse_unsettled(cloud, call.path)
+        if not acts:
+            refuse_unsettled(cloud, call.path)
         return route.handler(call)
 
-    return replace(route, handler=handler) if route.method in ("PUT", "PATCH", "DELETE") else route
+    return replace(route, handler=handler)
+
+
+# What only asks the subscription.
+_CHECKS = "/checkNameAvailability"
 
 
 def refuse_unsettled(cloud: Cloud, resource_id: str) -> None:

@@ -22,6 +22,7 @@ from localazure.providers.common import (
     require_group,
     require_subscription,
 )
+from localazure.providers.locks import refuse_locked
 from localazure.providers.long import Long
 from localazure.providers.nested import etag
 from localazure.providers.networks import (
@@ -62,7 +63,14 @@ class PrivateEndpoints:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._endpoints = Long(
-            cloud, ENDPOINT_TYPE, ENDPOINT, self._compose, family=FAMILY, settled=self._connect, gone=self.take_down
+            cloud,
+            ENDPOINT_TYPE,
+            ENDPOINT,
+            self._compose,
+            family=FAMILY,
+            settled=self._connect,
+            gone=self.take_down,
+            refuse_removal=self.refuse_removal,
         )
         self._groups = Long(
             cloud,
@@ -231,6 +239,14 @@ class PrivateEndpoints:
     def _connection_of(self, endpoint: Resource) -> Resource | None:
         rows = self._cloud.store.below(f"{endpoint.hidden['target']}/privateEndpointConnections")
         return next((each for each in rows if ids.same(each.hidden.get("endpoint", "/"), endpoint.id)), None)
+
+    def refuse_removal(self, endpoint: Resource) -> None:
+        """Raises ArmError (409) where a lock keeps the target's connection, which goes with the endpoint.
+
+        Source: https://github.com/hashicorp/terraform-provider-azurerm/issues/17478.
+        """
+        if connection := self._connection_of(endpoint):
+            refuse_locked(self._cloud, "DELETE", connection.id)
 
     def take_down(self, endpoint: Resource) -> None:
         """Takes an endpoint that goes out of its target, its subnet and the zones."""
