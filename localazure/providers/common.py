@@ -21,6 +21,8 @@ from localazure.providers.regions import REGIONS
 
 Json = dict[str, Any]
 
+# What the poll of a group's deletion answers where something else uses what is in the group.
+DELETION_BLOCKED = "ResourceGroupDeletionBlocked"
 IDENTITY_TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
@@ -298,7 +300,10 @@ def poll_routes(cloud: Cloud, *families: Family) -> list[Route]:
             return Answer(202, headers=link | _again(cloud, operation))
         if operation.status == FAILED:
             error = operation.error or {}
-            raise ArmError(400, error.get("code") or "OperationFailed", error.get("message") or "The operation failed.")
+            status = 409 if error.get("code") == DELETION_BLOCKED else 400
+            raise ArmError(
+                status, error.get("code") or "OperationFailed", error.get("message") or "The operation failed."
+            )
         left = cloud.store.get(operation.resource)
         return Answer(200, left.document) if left else Answer(200)
 

@@ -202,8 +202,14 @@ class Networks:
             self._refuse_used(subnet)
 
     def _refuse_used(self, subnet: Resource) -> None:
-        if found := users(self._cloud, subnet.id):
-            raise _in_use(subnet, found, "InUseSubnetCannotBeDeleted", "deleted")
+        refuse_used(self._cloud, subnet)
+
+
+def refuse_used(cloud: Cloud, subnet: Resource, but: str = "") -> None:
+    """Raises ArmError (400) where something is in a subnet, other than what is below the id `but`."""
+    found = [each for each in users(cloud, subnet.id) if not (but and ids.is_below(each, but))]
+    if found:
+        raise _in_use(subnet, found, "InUseSubnetCannotBeDeleted", "deleted")
 
 
 def users(cloud: Cloud, subnet_id: str) -> list[str]:

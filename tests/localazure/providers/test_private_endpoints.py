@@ -169,10 +169,10 @@ def test_an_endpoint_keeps_its_subnet_and_its_target(private: Cloud) -> None:
 
 
 def test_an_interface_that_is_there_is_not_taken_over(net: Cloud) -> None:
-    own = {"customNetworkInterfaceName": "nic"}
-    body = endpoint_body(net, storage(net), "blob", **own)
+    body = endpoint_body(net, storage(net), "blob", customNetworkInterfaceName="nic")
     net.put(endpoint(net), body)
-    second = net.send("PUT", endpoint(net, "two"), endpoint_body(net, vault(net), "vault", **own))
+    other = endpoint_body(net, vault(net), "vault", customNetworkInterfaceName="nic")
+    second = net.send("PUT", endpoint(net, "two"), other)
     assert "already exists" in net.refusal(second, 400)
     kept = net.put(endpoint(net), body)["properties"]
     assert kept["networkInterfaces"] == [{"id": endpoint(net).replace("privateEndpoints/pe", "networkInterfaces/nic")}]
