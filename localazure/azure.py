@@ -24,7 +24,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.outgoing import Outgoing
 from localazure.overview import Overview
-from localazure.providers import storage
+from localazure.providers import networks, security_groups, storage
 from localazure.providers.autoscale import Autoscale
 from localazure.providers.autoscaler import Autoscaler
 from localazure.providers.cloud import Cloud
@@ -70,7 +70,7 @@ from localazure.providers.ml.router import Router
 from localazure.providers.ml.runs import Runs
 from localazure.providers.ml.schedules import Schedules
 from localazure.providers.ml.workspaces import Workspaces
-from localazure.providers.networks import ENDPOINT_TYPE, Networks
+from localazure.providers.networks import ENDPOINT_TYPE, GROUP_TYPE, SUBNET_TYPE, Networks
 from localazure.providers.private_dns import PrivateDns
 from localazure.providers.private_endpoints import PrivateEndpoints
 from localazure.providers.private_links import disconnect
@@ -157,7 +157,7 @@ class LocalAzure:
         cloud = self._cloud
         return [
             *Lookups(cloud).routes(),
-            *Groups(cloud, self._take_down).routes(),
+            *Groups(cloud, self._take_down, self._refuse_removal).routes(),
             *Templates(cloud, lambda: self._arm).routes(),
             *self._storage.routes(),
             *self._vaults.routes(),
@@ -265,6 +265,17 @@ class LocalAzure:
         folded = {kind.lower(): hook for kind, hook in hooks.items()}
         if hook := folded.get(resource.type.lower()):
             hook(resource)
+
+    def _refuse_removal(self, resource: Resource, group: str) -> None:
+        """Raises ArmError where a resource may not go with its group, for what is outside of that."""
+        hooks: dict[str, Callable[[], None]] = {
+            SUBNET_TYPE: lambda: networks.refuse_used(self._cloud, resource, but=group),
+            GROUP_TYPE: lambda: security_groups.refuse_used(self._cloud, resource, but=group),
+            ENDPOINT_TYPE: lambda: self._private_endpoints.refuse_removal(resource),
+        }
+        folded = {kind.lower(): hook for kind, hook in hooks.items()}
+        if hook := folded.get(resource.type.lower()):
+            hook()
 
     # Hosts ---------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,11 @@ def same(one: str, other: str) -> bool:
     return key(one) == key(other)
 
 
+def is_below(resource_id: str, above: str) -> bool:
+    """Whether a resource lies in what another id names."""
+    return key(resource_id).startswith(key(above) + "/")
+
+
 def parent(resource_id: str) -> str:
     """The id of the resource that contains this one: the workspace of an endpoint, the group of a workspace."""
     head, _, _ = resource_id.rpartition("/")

@@ -21,6 +21,8 @@ from localazure.providers.regions import REGIONS
 
 Json = dict[str, Any]
 
+# What the poll of a group's deletion answers where something else uses what is in the group.
+DELETION_BLOCKED = "ResourceGroupDeletionBlocked"
 IDENTITY_TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"
 
 
@@ -78,14 +80,22 @@ _CONTAINERS = (
 
 def guarded(cloud: Cloud, route: Route, refuse: Callable[[Cloud, str, str], None]) -> Route:
     """A route that refuses (409) to write below a group or a workspace that is being created or deleted, and what
-    `refuse` forbids besides."""
+    `refuse` forbids besides: POST, too, whether or not it changes anything."""
+    acts = route.method == "POST"
+    if route.method in ("GET", "HEAD") or (acts and route.template.text.endswith(_CHECKS)):
+        return route
 
     def handler(call: Call) -> Answer:
         refuse(cloud, call.method, call.path)
-        refuse_unsettled(cloud, call.path)
+        if not acts:
+            refuse_unsettled(cloud, call.path)
         return route.handler(call)
 
-    return replace(route, handler=handler) if route.method in ("PUT", "PATCH", "DELETE") else route
+    return replace(route, handler=handler)
+
+
+# What only asks the subscription.
+_CHECKS = "/checkNameAvailability"
 
 
 def refuse_unsettled(cloud: Cloud, resource_id: str) -> None:
@@ -290,7 +300,10 @@ def poll_routes(cloud: Cloud, *families: Family) -> list[Route]:
             return Answer(202, headers=link | _again(cloud, operation))
         if operation.status == FAILED:
             error = operation.error or {}
-            raise ArmError(400, error.get("code") or "OperationFailed", error.get("message") or "The operation failed.")
+            status = 409 if error.get("code") == DELETION_BLOCKED else 400
+            raise ArmError(
+                status, error.get("code") or "OperationFailed", error.get("message") or "The operation failed."
+            )
         left = cloud.store.get(operation.resource)
         return Answer(200, left.document) if left else Answer(200)
 

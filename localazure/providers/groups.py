@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from localazure.arm import body as read
+from localazure.arm import ids
 from localazure.arm.errors import ArmError, group_not_found, invalid
 from localazure.arm.ids import GROUP, SUBSCRIPTION, Template
-from localazure.arm.operations import Family, Kind
+from localazure.arm.operations import Family, Kind, OperationFailed
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
+    DELETION_BLOCKED,
     envelope,
     long_headers,
     normal_location,
@@ -39,10 +41,14 @@ _UNLISTED = ("/softdeleted", "/computes")
 class Groups:
     """`Microsoft.Resources/resourceGroups`. Deleting one deletes all that is in it."""
 
-    def __init__(self, cloud: Cloud, remove: Callable[[Resource], None]) -> None:
-        """`remove` takes down what a resource of any type runs outside the store."""
+    def __init__(
+        self, cloud: Cloud, remove: Callable[[Resource], None], refuse: Callable[[Resource, str], None]
+    ) -> None:
+        """`remove` takes down what a resource of any type runs outside the store; `refuse` raises ArmError where one
+        may not go with the group of an id."""
         self._cloud = cloud
         self._remove = remove
+        self._refuse = refuse
         cloud.operations.register(_DELETE, Kind(self._take_down, self._gone, self._failed))
 
     def routes(self) -> list[Route]:
@@ -124,9 +130,27 @@ class Groups:
         return Answer(202, headers=long_headers(self._cloud, call, FAMILY, operation, ""))
 
     def _take_down(self, operation: Operation) -> None:
+        self._refuse_blocked(operation.resource)
         # Children before parents: an endpoint's deployments stop before its route goes.
         for resource in reversed(self._cloud.store.below(operation.resource)):
             self._remove(resource)
+
+    def _refuse_blocked(self, group_id: str) -> None:
+        """Raises OperationFailed where something in a group is in use by what is not in it."""
+        blocked: list[tuple[str, ArmError]] = []
+        for resource in self._cloud.store.below(group_id):
+            try:
+                self._refuse(resource, group_id)
+            except ArmError as refusal:
+                blocked.append((resource.id.rpartition("/providers/")[2], refusal))
+        if blocked:
+            named = ",".join(name for name, _ in blocked)
+            raise OperationFailed(
+                DELETION_BLOCKED,
+                f"Deletion of resource group '{ids.name(group_id)}' failed as resources with identifiers '{named}' "
+                "could not be deleted. The provisioning state of the resource group will be rolled back. "
+                + " ".join(str(refusal) for _, refusal in blocked),
+            )
 
     def _gone(self, operation: Operation, _outcome: object) -> None:
         self._cloud.store.delete(operation.resource)

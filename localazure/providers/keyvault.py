@@ -13,6 +13,7 @@ from localazure.arm.errors import ArmError, invalid
 from localazure.arm.ids import GROUP, SUBSCRIPTION
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Resource
+from localazure.providers import firewalls
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     Composed,
@@ -92,7 +93,7 @@ class Vaults:
             "provisioningState": "Succeeded",
         }
         properties.pop("createMode", None)
-        _check_network(sent)
+        _check_network(self._cloud, sent)
         data = system_data(self._cloud, call, existing)
         return Composed(envelope(resource_id, TYPE, body, systemData=data, properties=properties), {})
 
@@ -292,13 +293,13 @@ def _flags(sent: dict[str, Any]) -> dict[str, bool]:
     return {name: read.flag(sent, name, False, "properties") for name in _FLAGS if sent.get(name) is not None}
 
 
-def _check_network(sent: dict[str, Any]) -> None:
+def _check_network(cloud: Cloud, sent: dict[str, Any]) -> None:
     read.choice(sent, "publicNetworkAccess", ("Enabled", "Disabled"), None, "properties")
     acls = read.mapping(sent, "networkAcls", "properties")
     read.choice(acls, "bypass", ("AzureServices", "None"), None, "properties.networkAcls")
     read.choice(acls, "defaultAction", ("Allow", "Deny"), None, "properties.networkAcls")
-    for name in ("ipRules", "virtualNetworkRules"):
-        read.sequence(acls, name, "properties.networkAcls")
+    firewalls.require_ranges(acls, "properties.networkAcls")
+    firewalls.check_subnets(cloud, acls, "Microsoft.KeyVault", "properties.networkAcls")
 
 
 def _policies(sent: dict[str, Any]) -> list[dict[str, Any]]:

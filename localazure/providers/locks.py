@@ -87,8 +87,12 @@ class Locks:
 def refuse_locked(cloud: Cloud, method: str, resource_id: str) -> None:
     """Refuses a write that a lock forbids: of what is at or below a locked scope, or of what holds one.
 
+    A POST counts as a write, even one that lists keys.
+
     Raises:
         ArmError: 409.
+
+    Source: https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources.
     """
     own = ids.key(resource_id) + "/"
     if "/providers/microsoft.authorization/locks/" in own:

@@ -202,8 +202,14 @@ class Networks:
             self._refuse_used(subnet)
 
     def _refuse_used(self, subnet: Resource) -> None:
-        if found := users(self._cloud, subnet.id):
-            raise _in_use(subnet, found, "InUseSubnetCannotBeDeleted", "deleted")
+        refuse_used(self._cloud, subnet)
+
+
+def refuse_used(cloud: Cloud, subnet: Resource, but: str = "") -> None:
+    """Raises ArmError (400) where something is in a subnet, other than what is below the id `but`."""
+    found = [each for each in users(cloud, subnet.id) if not (but and ids.is_below(each, but))]
+    if found:
+        raise _in_use(subnet, found, "InUseSubnetCannotBeDeleted", "deleted")
 
 
 def users(cloud: Cloud, subnet_id: str) -> list[str]:
@@ -248,12 +254,7 @@ def show_occupants(cloud: Cloud, subnet_id: str) -> None:
 
 def free_address(cloud: Cloud, subnet: Resource, taken: set[str]) -> str:
     """The first address of a subnet that nobody has. Raises ArmError (400) where there is none."""
-    held = {
-        config["properties"]["privateIPAddress"]
-        for each in cloud.store.of_type(INTERFACE_TYPE)
-        for config in each.properties["ipConfigurations"]
-        if ids.same(str(each.hidden.get("subnet") or "/"), subnet.id)
-    }
+    held = _held_addresses(cloud, subnet)
     for prefix in _subnet_prefixes(subnet.properties):
         for offset in range(RESERVED, prefix.num_addresses - 1):
             address = str(prefix[offset])
@@ -265,6 +266,45 @@ def free_address(cloud: Cloud, subnet: Resource, taken: set[str]) -> str:
         f"Subnet {subnet.name} with address prefix {_subnet_prefixes(subnet.properties)[0]} does not have enough "
         "capacity for 1 IP addresses.",
     )
+
+
+def check_address(cloud: Cloud, subnet: Resource, text: str) -> None:
+    """Raises ArmError (400) for an address that is not one of a subnet's, is Azure's own there, or is somebody's."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise invalid(f"'{text[:80]}' is no IP address.", "InvalidIPAddressFormat") from None
+    home = next((each for each in _subnet_prefixes(subnet.properties) if address in each), None)
+    if home is None:
+        prefix = _subnet_prefixes(subnet.properties)[0]
+        raise invalid(
+            f"Private static IP address {text} does not belong to the range of subnet prefix {prefix}.",
+            "PrivateIPAddressNotInSubnet",
+        )
+    if int(address) - int(home.network_address) < RESERVED or address == home.broadcast_address:
+        raise invalid(
+            f"Private static IP address {text} falls within reserved IP addresses range of subnet prefix {home}.",
+            "PrivateIPAddressInReservedRange",
+        )
+    if text in _held_addresses(cloud, subnet):
+        raise address_taken(text, subnet)
+
+
+def address_taken(address: str, subnet: Resource) -> ArmError:
+    """400 for an address that somebody has."""
+    return invalid(
+        f"The private IP address {address} of subnet {subnet.name} is already allocated to another resource.",
+        "PrivateIPAddressIsAllocated",
+    )
+
+
+def _held_addresses(cloud: Cloud, subnet: Resource) -> set[str]:
+    return {
+        config["properties"]["privateIPAddress"]
+        for each in cloud.store.of_type(INTERFACE_TYPE)
+        for config in each.properties["ipConfigurations"]
+        if ids.same(str(each.hidden.get("subnet") or "/"), subnet.id)
+    }
 
 
 def find_subnet(cloud: Cloud, reference: str | None, asking: str) -> Resource:

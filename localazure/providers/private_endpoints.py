@@ -6,7 +6,7 @@ import uuid
 
 from localazure.arm import body as read
 from localazure.arm import ids
-from localazure.arm.errors import invalid, parent_not_found, resource_not_found
+from localazure.arm.errors import invalid, not_emulated, parent_not_found, resource_not_found
 from localazure.arm.ids import GROUP, SUBSCRIPTION
 from localazure.arm.operations import FAILED
 from localazure.arm.routes import Answer, Call, Route
@@ -22,12 +22,15 @@ from localazure.providers.common import (
     require_group,
     require_subscription,
 )
+from localazure.providers.locks import refuse_locked
 from localazure.providers.long import Long
 from localazure.providers.nested import etag
 from localazure.providers.networks import (
     ENDPOINT_TYPE,
     FAMILY,
     INTERFACE_TYPE,
+    address_taken,
+    check_address,
     check_network_name,
     find_subnet,
     free_address,
@@ -60,7 +63,14 @@ class PrivateEndpoints:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._endpoints = Long(
-            cloud, ENDPOINT_TYPE, ENDPOINT, self._compose, family=FAMILY, settled=self._connect, gone=self.take_down
+            cloud,
+            ENDPOINT_TYPE,
+            ENDPOINT,
+            self._compose,
+            family=FAMILY,
+            settled=self._connect,
+            gone=self.take_down,
+            refuse_removal=self.refuse_removal,
         )
         self._groups = Long(
             cloud,
@@ -100,13 +110,14 @@ class PrivateEndpoints:
             )
         name, connection = _connection(sent)
         target, members = self._target(connection, resource_id)
+        if existing is not None:
+            _refuse_turn(existing, target, connection, sent)
         interface = (
             existing.hidden["interface"] if existing else self._interface(body, sent, subnet, resource_id, members)
         )
         hidden = {"subnet": subnet.id, "interface": interface, "target": target.id, "manual": name == MANUAL}
-        self._refuse_turn(existing, target)
         shown = _shown(connection, resource_id, name, _state_of(existing, name))
-        properties = self._properties(sent, hidden, name, shown, resource_id)
+        properties = self._properties({**sent, **_kept(existing)}, hidden, name, shown, resource_id)
         document = envelope(resource_id, ENDPOINT_TYPE, body, etag=etag(existing, properties), properties=properties)
         return Composed(document, hidden)
 
@@ -152,14 +163,6 @@ class PrivateEndpoints:
             )
         return target, known[asked[0]]
 
-    def _refuse_turn(self, existing: Resource | None, target: Resource) -> None:
-        if existing is not None and not ids.same(existing.hidden["target"], target.id):
-            raise invalid(
-                f"The private link resource of private endpoint {existing.name} cannot be changed: create the endpoint "
-                "again.",
-                "PrivateLinkServiceIdCannotBeChanged",
-            )
-
     def _interface(
         self, body: Json, sent: Json, subnet: Resource, resource_id: str, members: tuple[Member, ...]
     ) -> str:
@@ -168,12 +171,20 @@ class PrivateEndpoints:
         guid = str(uuid.uuid4())
         name = custom or f"{ids.name(resource_id)}.nic.{guid}"
         interface_id = f"{resource_id.rpartition('/')[0].rpartition('/')[0]}/networkInterfaces/{name}"
-        taken: set[str] = set()
+        if self._cloud.store.get(interface_id) is not None:
+            # As in https://github.com/Azure/bicep-types-az/issues/2649.
+            raise invalid(
+                f"{resource_id} contains custom NIC name {name} which already exists.",
+                "PrivateEndpointCustomNicNameAlreadyExists",
+            )
+        chosen = self._chosen(sent, subnet, members)
+        taken = set(chosen.values())
         configurations = []
         for member in members:
-            address = free_address(self._cloud, subnet, taken)
+            address = chosen.get(member.name) or free_address(self._cloud, subnet, taken)
             taken.add(address)
-            configurations.append(_configuration(interface_id, member, address, subnet.id))
+            method = "Static" if member.name in chosen else "Dynamic"
+            configurations.append(_configuration(interface_id, member, address, method, subnet.id))
         properties = {
             "ipConfigurations": configurations,
             "privateEndpoint": {"id": resource_id},
@@ -184,6 +195,25 @@ class PrivateEndpoints:
         document = envelope(interface_id, INTERFACE_TYPE, {"location": body["location"]}, properties=properties)
         self._cloud.store.put(Resource(interface_id, INTERFACE_TYPE, document, {"subnet": subnet.id}))
         return interface_id
+
+    def _chosen(self, sent: Json, subnet: Resource, members: tuple[Member, ...]) -> dict[str, str]:
+        """The addresses that a body names, by the members that are to have them. Raises ArmError (400)."""
+        known = {each.name for each in members}
+        found: dict[str, str] = {}
+        for each, where in read.objects(sent, "ipConfigurations", "properties"):
+            own = read.mapping(each, "properties", where, required=True)
+            member = read.text(own, "memberName", f"{where}.properties", required=True) or ""
+            if member not in known:
+                raise invalid(
+                    f"'{where}.properties.memberName' is '{member}'; it must be one of {', '.join(sorted(known))}.",
+                    "PrivateEndpointInvalidMemberName",
+                )
+            address = read.text(own, "privateIPAddress", f"{where}.properties", required=True) or ""
+            check_address(self._cloud, subnet, address)
+            if address in found.values():
+                raise address_taken(address, subnet)
+            found[member] = address
+        return found
 
     def _connect(self, endpoint: Resource) -> None:
         """Has target and subnet show the endpoint, once it is there; approved, where whoever made it may approve."""
@@ -209,6 +239,14 @@ class PrivateEndpoints:
     def _connection_of(self, endpoint: Resource) -> Resource | None:
         rows = self._cloud.store.below(f"{endpoint.hidden['target']}/privateEndpointConnections")
         return next((each for each in rows if ids.same(each.hidden.get("endpoint", "/"), endpoint.id)), None)
+
+    def refuse_removal(self, endpoint: Resource) -> None:
+        """Raises ArmError (409) where a lock keeps the target's connection, which goes with the endpoint.
+
+        Source: https://github.com/hashicorp/terraform-provider-azurerm/issues/17478.
+        """
+        if connection := self._connection_of(endpoint):
+            refuse_locked(self._cloud, "DELETE", connection.id)
 
     def take_down(self, endpoint: Resource) -> None:
         """Takes an endpoint that goes out of its target, its subnet and the zones."""
@@ -245,7 +283,8 @@ class PrivateEndpoints:
         zones = [self._zone_config(each, where, resource_id) for each, where in sent]
         if existing is not None:
             self._withdraw_records(existing)
-        configs = [_published(name, zone, endpoint, self._members(endpoint)) for name, zone in zones]
+        members, above = self._members(endpoint), f"{resource_id}/privateDnsZoneConfigs"
+        configs = [_published(f"{above}/{name}", zone, members) for name, zone in zones]
         properties = {"privateDnsZoneConfigs": configs, "provisioningState": "Succeeded"}
         known = {"id": resource_id, "name": ids.name(resource_id), "type": ZONE_GROUP_TYPE}
         return Composed({**known, "etag": etag(existing, properties), "properties": properties}, {})
@@ -377,6 +416,29 @@ def _connection(sent: Json) -> tuple[str, Json]:
     return found[0]
 
 
+def _kept(existing: Resource | None) -> Json:
+    """What an endpoint keeps whether or not a body speaks of it."""
+    names = ("customNetworkInterfaceName", "ipConfigurations")
+    return {name: existing.properties[name] for name in names} if existing else {}
+
+
+def _refuse_turn(existing: Resource, target: Resource, connection: Json, sent: Json) -> None:
+    """What an endpoint leads to, and the name of its interface, are set when it is made. Raises ArmError (400, 501)."""
+    again = f"of private endpoint {existing.name} cannot be changed: create the endpoint again."
+    if not ids.same(existing.hidden["target"], target.id):
+        raise invalid(f"The private link resource {again}", "PrivateLinkServiceIdCannotBeChanged")
+    own = existing.properties
+    (held,) = own[MANUAL if existing.hidden["manual"] else AUTOMATIC]
+    if connection["properties"]["groupIds"] != held["properties"]["groupIds"]:
+        raise invalid(f"The group ids {again}", "PrivateEndpointGroupIdsCannotBeChanged")
+    name = read.text(sent, "customNetworkInterfaceName", "properties")
+    if name and name.lower() != ids.name(existing.hidden["interface"]).lower():
+        raise invalid(f"The customNetworkInterfaceName {again}", "PrivateEndpointCustomNicNameCannotBeChanged")
+    addresses = read.sequence(sent, "ipConfigurations", "properties")
+    if addresses and addresses != own["ipConfigurations"]:
+        raise not_emulated("another address for a private endpoint that is there")
+
+
 def _state_of(existing: Resource | None, name: str) -> Json:
     held = existing.properties[name] if existing else []
     if held:
@@ -402,11 +464,11 @@ def _shown(connection: Json, resource_id: str, name: str, state: Json) -> Json:
     }
 
 
-def _configuration(interface_id: str, member: Member, address: str, subnet_id: str) -> Json:
+def _configuration(interface_id: str, member: Member, address: str, method: str, subnet_id: str) -> Json:
     name = f"privateEndpointIpConfig.{uuid.uuid4()}"
     properties = {
         "privateIPAddress": address,
-        "privateIPAllocationMethod": "Dynamic",
+        "privateIPAllocationMethod": method,
         "subnet": {"id": subnet_id},
         "primary": True,
         "privateIPAddressVersion": "IPv4",
@@ -429,7 +491,7 @@ def _dns(interface: Resource) -> list[Json]:
     return found
 
 
-def _published(name: str, zone: Resource, endpoint: Resource, members: list[tuple[Member, str]]) -> Json:
+def _published(config_id: str, zone: Resource, members: list[tuple[Member, str]]) -> Json:
     """A zone's part of a zone group, with the records that belong there."""
     records = [
         {
@@ -443,9 +505,8 @@ def _published(name: str, zone: Resource, endpoint: Resource, members: list[tupl
         for member, address in members
         if member.record[1] == zone.name.lower()
     ]
-    config_id = f"{endpoint.id}/privateDnsZoneGroups/default/privateDnsZoneConfigs/{name}"
     properties = {"privateDnsZoneId": zone.id, "recordSets": records, "provisioningState": "Succeeded"}
-    return {"name": name, "id": config_id, "properties": properties}
+    return {"name": ids.name(config_id), "id": config_id, "properties": properties}
 
 
 def _connections(target: Resource) -> str:

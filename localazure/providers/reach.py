@@ -8,7 +8,6 @@ Source: https://learn.microsoft.com/azure/machine-learning/how-to-configure-netw
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from localazure.arm import ids
 from localazure.arm.errors import ArmError, user_error
 from localazure.arm.store import Resource
 from localazure.gateway.hosts import storage_account
+from localazure.providers import firewalls
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.endpoints import inference_host
 from localazure.providers.ml.names import BATCH_ENDPOINT_TYPE, ONLINE_ENDPOINT_TYPE, WORKSPACE_TYPE, workspace_above
@@ -87,8 +87,14 @@ class Reach:
         rules = account.properties.get("networkAcls") or {}
         if rules.get("defaultAction", "Allow") == "Allow":
             return True
-        # A subnet's rule lets in what is in the network, by its service endpoint.
-        return bool(inside and rules.get("virtualNetworkRules")) or (not inside and self._is_listed(rules))
+        return self._has_subnet(rules) if inside else self._is_listed(rules)
+
+    def _has_subnet(self, rules: Mapping[str, Any]) -> bool:
+        """Whether a firewall lets in what is in a network, by the service endpoint of a subnet."""
+        subnets = [
+            firewalls.find_subnet(self._cloud, rule.get("id")) for rule in rules.get("virtualNetworkRules") or ()
+        ]
+        return any(each is not None and firewalls.has_service(each, "Microsoft.Storage") for each in subnets)
 
     def _is_linked(self, account: Resource) -> bool:
         """Whether a managed network has a private endpoint to an account's blobs."""
@@ -122,16 +128,10 @@ class Reach:
     def _is_listed(self, rules: Mapping[str, Any]) -> bool:
         """Whether a firewall's address rules let the client's address in."""
         address = self._cloud.settings.client_address
-        return any(address in net for rule in rules.get("ipRules") or () if (net := _network(rule)))
+        nets = [firewalls.address_range(rule.get("value")) for rule in rules.get("ipRules") or ()]
+        return any(address in net for net in nets if net)
 
 
 def refused_by_workspace() -> ArmError:
     """403 of a workspace's own services."""
     return user_error(403, _DENIED)
-
-
-def _network(rule: Any) -> ipaddress.IPv4Network | None:
-    try:
-        return ipaddress.IPv4Network(str(rule["value"]), strict=False)
-    except (ValueError, KeyError, TypeError):
-        return None

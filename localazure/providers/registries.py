@@ -60,10 +60,17 @@ class ContainerRegistries:
         read.text(held, "name", "sku", required=True)
         sku = read.choice(held, "name", _SKUS, None, "sku") or ""
         sent = read.mapping(body, "properties")
+        linked = connections(self._cloud, resource_id)
+        if linked and sku != "Premium":
+            raise invalid(
+                f"The registry {name} has private endpoint connections, which need the Premium SKU: delete them before "
+                f"it becomes {sku}.",
+                "CannotDowngradeSkuWithPrivateEndpointConnections",
+            )
         properties = defaults(sent, **_DEFAULTS) | {
             **_checked(sent, sku, existing),
             **{part: _merged(part, sent) for part in _PARTS},
-            "privateEndpointConnections": connections(self._cloud, resource_id),
+            "privateEndpointConnections": linked,
             "loginServer": f"{name.lower()}.azurecr.io",
             "creationDate": existing.properties["creationDate"] if existing else now(),
             "provisioningState": "Succeeded",

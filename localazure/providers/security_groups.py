@@ -87,7 +87,7 @@ class SecurityGroups:
         }
         if sent.get("securityRules") is not None:
             self._inner.replace(resource_id, sent)
-        if using := self._subnets_of(resource_id):
+        if using := subnets_of(self._cloud, resource_id):
             properties["subnets"] = [{"id": each} for each in using]
         properties["securityRules"] = self._inner.shown(resource_id)
         made = etag(existing, properties)
@@ -121,20 +121,29 @@ class SecurityGroups:
                     "SecurityRuleConflict",
                 )
 
-    def _subnets_of(self, resource_id: str) -> list[str]:
-        def group_of(subnet: Resource) -> str:
-            return str((subnet.properties.get("networkSecurityGroup") or {}).get("id") or "/")
-
-        return [each.id for each in self._cloud.store.of_type(SUBNET_TYPE) if ids.same(group_of(each), resource_id)]
-
     def _refuse_used(self, group: Resource) -> None:
-        if using := self._subnets_of(group.id):
-            raise invalid(
-                f"Network security group {group.id} cannot be deleted because it is in use by the following resources: "
-                f"{', '.join(using)}. In order to delete the Network security group, remove the association with the "
-                "resource(s). To learn how to do this, see aka.ms/deletensg.",
-                "InUseNetworkSecurityGroupCannotBeDeleted",
-            )
+        refuse_used(self._cloud, group)
+
+
+def subnets_of(cloud: Cloud, group_id: str) -> list[str]:
+    """The ids of the subnets that have a security group."""
+
+    def group_of(subnet: Resource) -> str:
+        return str((subnet.properties.get("networkSecurityGroup") or {}).get("id") or "/")
+
+    return [each.id for each in cloud.store.of_type(SUBNET_TYPE) if ids.same(group_of(each), group_id)]
+
+
+def refuse_used(cloud: Cloud, group: Resource, but: str = "") -> None:
+    """Raises ArmError (400) where a subnet has a security group, other than one below the id `but`."""
+    using = [each for each in subnets_of(cloud, group.id) if not (but and ids.is_below(each, but))]
+    if using:
+        raise invalid(
+            f"Network security group {group.id} cannot be deleted because it is in use by the following resources: "
+            f"{', '.join(using)}. In order to delete the Network security group, remove the association with the "
+            "resource(s). To learn how to do this, see aka.ms/deletensg.",
+            "InUseNetworkSecurityGroupCannotBeDeleted",
+        )
 
 
 _COMPUTED = frozenset({"defaultSecurityRules", "networkInterfaces", "subnets", "flowLogs"})

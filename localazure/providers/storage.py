@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 import re
 import secrets
 from dataclasses import replace
@@ -17,6 +18,7 @@ from localazure.arm.operations import Family, Kind
 from localazure.arm.routes import Answer, Call, Route
 from localazure.arm.store import Operation, Resource, now
 from localazure.blobs import Blobs
+from localazure.providers import firewalls
 from localazure.providers.cloud import Cloud
 from localazure.providers.common import (
     Composed,
@@ -124,7 +126,7 @@ class Storage:
         moment = before.get("creationTime") or now()
         properties = defaults(sent, **_DEFAULTS, **_ENCRYPTION) | {
             **_choices(sent),
-            "networkAcls": _network(sent),
+            "networkAcls": _network(self._cloud, sent),
             "provisioningState": before.get("provisioningState") or "Succeeded",
             "primaryEndpoints": _endpoints(name),
             "primaryLocation": region,
@@ -442,10 +444,11 @@ def _choices(sent: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _network(sent: dict[str, Any]) -> dict[str, Any]:
+def _network(cloud: Cloud, sent: dict[str, Any]) -> dict[str, Any]:
     acls = read.mapping(sent, "networkAcls", "properties")
-    for name in ("virtualNetworkRules", "ipRules", "resourceAccessRules"):
-        read.sequence(acls, name, "properties.networkAcls")
+    read.sequence(acls, "resourceAccessRules", "properties.networkAcls")
+    _check_addresses(acls)
+    firewalls.check_subnets(cloud, acls, "Microsoft.Storage", "properties.networkAcls")
     action = read.choice(acls, "defaultAction", ("Allow", "Deny"), None, "properties.networkAcls")
     if acls and action is None:
         raise invalid("'properties.networkAcls.defaultAction' is required: Allow or Deny.", "ValidationError")
@@ -455,6 +458,25 @@ def _network(sent: dict[str, Any]) -> dict[str, Any]:
             {"bypass": part.strip()}, "bypass", ("None", "AzureServices", "Logging", "Metrics"), None, "networkAcls"
         )
     return defaults(acls, **_NETWORK) | ({"defaultAction": action} if action else {})
+
+
+# RFC 1918.
+_PRIVATE = tuple(ipaddress.IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+
+def _check_addresses(acls: dict[str, Any]) -> None:
+    """Public addresses only; those of small ranges one by one. Raises ArmError (400).
+
+    Source: https://learn.microsoft.com/azure/storage/common/storage-network-security-limitations.
+    """
+    for value, net in firewalls.ranges(acls, "properties.networkAcls"):
+        small = net is not None and "/" in value and net.prefixlen > 30
+        if net is None or small or any(net.overlaps(each) for each in _PRIVATE):
+            raise invalid(
+                f"Values for request parameters are invalid: networkAcls.ipRules[*].value ('{value[:80]}'). They are "
+                "public IPv4 addresses, and ranges of them up to /30.",
+                "InvalidValuesForRequestParameters",
+            )
 
 
 def _service_document(account: Resource, properties: dict[str, Any]) -> dict[str, Any]:

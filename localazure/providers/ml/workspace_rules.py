@@ -9,7 +9,7 @@ from localazure.arm import body as read
 from localazure.arm import ids
 from localazure.arm.errors import ArmError, invalid, not_emulated
 from localazure.arm.store import Resource, now
-from localazure.providers import insights, keyvault, private_links, registries, storage
+from localazure.providers import firewalls, insights, keyvault, private_links, registries, storage
 from localazure.providers.cloud import Cloud, stable_id
 from localazure.providers.ml import managed_network
 from localazure.providers.ml.names import SUCCEEDED
@@ -119,9 +119,8 @@ def properties(
         "enableServiceSideCMKEncryption": flag(sent, "enableServiceSideCMKEncryption", False),
         "allowRoleAssignmentOnRG": flag(sent, "allowRoleAssignmentOnRG", True),
         "EnableSoftwareBillOfMaterials": False,
-        "ipAllowlist": read.sequence(sent, "ipAllowlist", _WHERE),
-        "networkAcls": read.mapping(sent, "networkAcls", _WHERE)
-        or {"defaultAction": "Allow", "bypass": "AzureServices", "ipRules": [], "resourceAccessRules": []},
+        "ipAllowlist": _allowed(sent),
+        "networkAcls": _firewall(sent),
         "encryption": _encryption(read.mapping(sent, "encryption", _WHERE)),
         **{name: _object(sent, name) for name in _OBJECTS},
         "workspaceId": before.get("workspaceId") or str(uuid.uuid4()),
@@ -140,6 +139,26 @@ def properties(
     wanted = read.mapping(sent, "managedNetwork", _WHERE)
     held = before.get("managedNetwork") or {}
     return {**found, "managedNetwork": managed_network.network(cloud, wanted, found, held, resource_id)}
+
+
+def _allowed(sent: dict[str, Any]) -> list[str]:
+    found = read.texts(sent, "ipAllowlist", _WHERE)
+    for each in found:
+        if firewalls.address_range(each) is None:
+            raise invalid(
+                f"'properties.ipAllowlist' has '{each[:80]}', which is neither an IPv4 address nor a prefix of them.",
+                "ValidationError",
+            )
+    return found
+
+
+def _firewall(sent: dict[str, Any]) -> dict[str, Any]:
+    where = f"{_WHERE}.networkAcls"
+    acls = read.mapping(sent, "networkAcls", _WHERE)
+    firewalls.require_ranges(acls, where)
+    action = read.choice(acls, "defaultAction", ("Allow", "Deny"), "Allow", where)
+    usual = {"bypass": "AzureServices", "ipRules": [], "resourceAccessRules": []}
+    return {**usual, **{name: value for name, value in acls.items() if value is not None}, "defaultAction": action}
 
 
 def _auth_mode(sent: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.localazure.providers import networking
 from tests.localazure.providers.conftest import API, Cloud, until
 
 
@@ -150,6 +151,41 @@ def test_a_group_that_is_deleted_twice_is_deleted_once(cloud: Cloud, monkeypatch
     until(lambda: cloud.send("GET", cloud.group).status_code == 404, "the group is gone")
     assert cloud.send("PUT", cloud.group, {"location": "westus"}).status_code == 201
     assert cloud.get(cloud.group)["location"] == "westus"
+
+
+def test_a_group_that_another_one_stands_on_is_not_deleted(cloud: Cloud) -> None:
+    nets = group(cloud, "nets")
+    cloud.put(nets, {"location": "eastus"})
+    security = networking.at(cloud, "networkSecurityGroups", "nsg").replace("/rg/", "/nets/")
+    cloud.put(security, {"location": "eastus"})
+    network = networking.network(cloud).replace("/rg/", "/nets/")
+    cloud.put(network, networking.network_body(networking.named("endpoints", networkSecurityGroup={"id": security})))
+    subnet = f"{network}/subnets/endpoints"
+    body = networking.endpoint_body(cloud, networking.storage(cloud), "blob", subnet={"id": subnet})
+    cloud.put(networking.endpoint(cloud), body)
+    deleted = cloud.send("DELETE", nets)
+    assert deleted.status_code == 202
+    until(lambda: cloud.get(nets)["properties"]["provisioningState"] == "Succeeded", "it is rolled back")
+    answer = cloud.send("GET", deleted.headers["location"])
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "ResourceGroupDeletionBlocked"
+    assert "InUseSubnetCannotBeDeleted" in answer.text
+    assert "nsg" not in answer.text, "its subnet goes with it"
+    assert cloud.send("GET", subnet).status_code == 200
+    networking.gone(cloud, networking.endpoint(cloud))
+    cloud.wait(cloud.send("DELETE", nets))
+    assert cloud.send("HEAD", nets).status_code == 404
+
+
+def test_a_group_goes_with_the_security_group_of_its_own_subnets_only(cloud: Cloud) -> None:
+    nets = group(cloud, "nets")
+    cloud.put(nets, {"location": "eastus"})
+    security = networking.at(cloud, "networkSecurityGroups", "nsg").replace("/rg/", "/nets/")
+    cloud.put(security, {"location": "eastus"})
+    subnet = networking.named("endpoints", networkSecurityGroup={"id": security})
+    cloud.put(networking.network(cloud), networking.network_body(subnet))
+    refused = cloud.wait(cloud.send("DELETE", nets))
+    assert "InUseNetworkSecurityGroupCannotBeDeleted" in refused["error"]["message"]
 
 
 def test_nothing_is_deleted_from_a_group_that_is_not_there(cloud: Cloud) -> None:

@@ -79,6 +79,8 @@ def test_a_vault_has_a_name_that_azure_takes(shared: Cloud, name: str) -> None:
         ({"softDeleteRetentionInDays": 6}, "softDeleteRetentionInDays"),
         ({"publicNetworkAccess": "Maybe"}, "publicNetworkAccess"),
         ({"networkAcls": {"defaultAction": "Maybe"}}, "defaultAction"),
+        ({"networkAcls": {"defaultAction": "Deny", "ipRules": [{"value": "banana"}]}}, "banana"),
+        ({"networkAcls": {"defaultAction": "Deny", "virtualNetworkRules": [{"id": "/no"}]}}, "/no does not exist"),
         ({"createMode": "clone"}, "createMode"),
     ],
 )

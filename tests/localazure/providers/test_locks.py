@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.localazure.providers.conftest import Cloud
-from tests.localazure.providers.networking import storage
+from tests.localazure.providers.networking import endpoint, endpoint_body, gone, storage, with_network
 
 
 def lock(scope: str, name: str = "keep") -> str:
@@ -51,6 +51,39 @@ def test_nothing_is_written_below_a_lock_for_reading_only(cloud: Cloud) -> None:
     assert "cannot perform write operation" in refused
     cloud.send("DELETE", lock(cloud.workspace, "frozen"))
     assert cloud.send("PATCH", cloud.workspace, {"tags": {}}).status_code == 202
+
+
+def test_no_action_is_taken_below_a_lock_for_reading_only(cloud: Cloud) -> None:
+    cloud.put(lock(cloud.group, "frozen"), body("ReadOnly"))
+    for path in (
+        f"{storage(cloud)}/listKeys",
+        f"{cloud.workspace}/listKeys",
+        f"{cloud.workspace}/datastores/workspaceblobstore/listSecrets",
+        f"{cloud.workspace}/provisionManagedNetwork",
+    ):
+        assert "ScopeLocked" in cloud.refusal(cloud.send("POST", path, {}), 409)
+    cloud.send("DELETE", lock(cloud.group, "frozen"))
+    cloud.put(lock(cloud.group), body())
+    assert cloud.send("POST", f"{storage(cloud)}/listKeys").status_code == 200, "what may not be deleted may be used"
+
+
+def test_a_name_is_checked_below_any_lock(cloud: Cloud) -> None:
+    subscription = f"/subscriptions/{cloud.subscription}"
+    cloud.put(lock(subscription), body("ReadOnly"))
+    sent = {"name": "free1", "type": "Microsoft.Storage/storageAccounts"}
+    checked = cloud.send("POST", f"{subscription}/providers/Microsoft.Storage/checkNameAvailability", sent)
+    assert checked.json() == {"nameAvailable": True}
+
+
+def test_a_lock_of_the_target_keeps_its_private_endpoints(cloud: Cloud) -> None:
+    with_network(cloud)
+    cloud.put(endpoint(cloud), endpoint_body(cloud, storage(cloud), "blob"))
+    cloud.put(lock(storage(cloud)), body())
+    refused = cloud.refusal(cloud.send("DELETE", endpoint(cloud)), 409)
+    assert "ScopeLocked" in refused
+    assert "/privateEndpointConnections/" in refused
+    cloud.send("DELETE", lock(storage(cloud)))
+    gone(cloud, endpoint(cloud))
 
 
 @pytest.mark.parametrize(

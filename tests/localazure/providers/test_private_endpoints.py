@@ -168,6 +168,67 @@ def test_an_endpoint_keeps_its_subnet_and_its_target(private: Cloud) -> None:
     assert "cannot be changed" in private.refusal(private.send("PUT", endpoint(private), body), 400)
 
 
+def test_an_interface_that_is_there_is_not_taken_over(net: Cloud) -> None:
+    body = endpoint_body(net, storage(net), "blob", customNetworkInterfaceName="nic")
+    net.put(endpoint(net), body)
+    other = endpoint_body(net, vault(net), "vault", customNetworkInterfaceName="nic")
+    second = net.send("PUT", endpoint(net, "two"), other)
+    assert "already exists" in net.refusal(second, 400)
+    kept = net.put(endpoint(net), body)["properties"]
+    assert kept["networkInterfaces"] == [{"id": endpoint(net).replace("privateEndpoints/pe", "networkInterfaces/nic")}]
+    other = net.send("PUT", endpoint(net), endpoint_body(net, storage(net), "blob", customNetworkInterfaceName="x"))
+    assert "cannot be changed" in net.refusal(other, 400)
+
+
+def test_an_endpoint_does_not_turn_to_another_group(private: Cloud) -> None:
+    turned = private.send("PUT", endpoint(private), endpoint_body(private, storage(private), "file"))
+    assert "group ids" in private.refusal(turned, 400)
+
+
+def static(member: str, address: str) -> dict[str, Any]:
+    own = {"groupId": member, "memberName": member, "privateIPAddress": address}
+    return {"ipConfigurations": [{"name": "fixed", "properties": own}]}
+
+
+def test_an_endpoint_has_the_address_that_it_asks_for(net: Cloud) -> None:
+    body = endpoint_body(net, storage(net), "blob", **static("blob", "10.0.1.99"))
+    found = net.put(endpoint(net), body)["properties"]
+    assert found["customDnsConfigs"][0]["ipAddresses"] == ["10.0.1.99"]
+    interface = net.get(found["networkInterfaces"][0]["id"])["properties"]
+    assert interface["ipConfigurations"][0]["properties"]["privateIPAllocationMethod"] == "Static"
+    net.unchanged(endpoint(net))
+    moved = endpoint_body(net, storage(net), "blob", **static("blob", "10.0.1.98"))
+    assert net.refusal(net.send("PUT", endpoint(net), moved), 501)
+
+
+@pytest.mark.parametrize(
+    ("member", "address", "said"),
+    [
+        ("blob", "192.168.9.9", "PrivateIPAddressNotInSubnet"),
+        ("blob", "10.0.1.2", "PrivateIPAddressInReservedRange"),
+        ("blob", "10.0.1.255", "PrivateIPAddressInReservedRange"),
+        ("blob", "10.0.1.4", "PrivateIPAddressIsAllocated"),
+        ("blob", "ten", "no IP address"),
+        ("vault", "10.0.1.99", "memberName"),
+    ],
+)
+def test_an_endpoint_does_not_get_an_address_that_is_not_to_be_had(
+    private: Cloud, member: str, address: str, said: str
+) -> None:
+    body = endpoint_body(private, storage(private), "blob", **static(member, address))
+    assert said in private.refusal(private.send("PUT", endpoint(private, "two"), body), 400)
+
+
+def test_a_registry_with_private_endpoints_stays_premium(net: Cloud) -> None:
+    registry = f"{net.group}/providers/Microsoft.ContainerRegistry/registries/registry1"
+    net.put(registry, {"location": "eastus", "sku": {"name": "Premium"}})
+    net.put(endpoint(net), endpoint_body(net, registry, "registry"))
+    lowered = net.send("PUT", registry, {"location": "eastus", "sku": {"name": "Basic"}})
+    assert "private endpoint connections" in net.refusal(lowered, 400)
+    gone(net, endpoint(net))
+    net.put(registry, {"location": "eastus", "sku": {"name": "Basic"}})
+
+
 # Private DNS --------------------------------------------------------------------------------------------------
 
 
@@ -224,9 +285,10 @@ def test_a_record_is_made_listed_and_deleted(net: Cloud) -> None:
 
 def test_a_zone_group_writes_the_records_and_takes_them_away_again(private: Cloud) -> None:
     private.put(zone(private), {"location": "global"})
-    group = f"{endpoint(private)}/privateDnsZoneGroups/default"
+    group = f"{endpoint(private)}/privateDnsZoneGroups/mine"
     made = private.put(group, zone_group_body(zone(private)))
     (config,) = made["properties"]["privateDnsZoneConfigs"]
+    assert config["id"].startswith(f"{group}/privateDnsZoneConfigs/"), "the group's own name is in it"
     (record,) = config["properties"]["recordSets"]
     assert (record["recordSetName"], record["ipAddresses"]) == ("storage1", ["10.0.1.4"])
     assert private.get(f"{zone(private)}/A/storage1")["properties"]["aRecords"] == [{"ipv4Address": "10.0.1.4"}]

@@ -13,7 +13,7 @@ import pytest
 
 from localazure.settings import Settings
 from tests.localazure.providers.conftest import Cloud, FakeServing, booted
-from tests.localazure.providers.networking import endpoint, endpoint_body, storage, subnet, with_network
+from tests.localazure.providers.networking import endpoint, endpoint_body, storage, subnet, subnet_body, with_network
 
 BLOBS = "storage1.blob.core.windows.net"
 Origin = Literal["private", "public"]
@@ -125,9 +125,12 @@ def test_a_firewall_lets_listed_addresses_in(tmp_path: Path, files: None, rule: 
 def test_a_firewall_lets_a_listed_subnet_in(inside: Cloud) -> None:
     change(inside, storage(inside), networkAcls={"defaultAction": "Deny"})
     assert is_walled(inside, BLOBS)
+    inside.put(subnet(inside), subnet_body(serviceEndpoints=[{"service": "Microsoft.Storage"}]))
     rules = [{"id": subnet(inside), "action": "Allow"}]
     change(inside, storage(inside), networkAcls={"defaultAction": "Deny", "virtualNetworkRules": rules})
     assert not is_walled(inside, BLOBS)
+    inside.put(subnet(inside), subnet_body())
+    assert is_walled(inside, BLOBS), "it no longer leads there"
 
 
 def test_an_endpoint_without_public_access_is_scored_from_inside_only(outside: Cloud) -> None:

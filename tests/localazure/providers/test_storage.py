@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.localazure.providers import conftest
+from tests.localazure.providers import conftest, networking
 from tests.localazure.providers.conftest import API, Cloud, until
 
 BODY = {"location": "eastus", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
@@ -70,11 +70,36 @@ def test_an_accounts_name_is_taken_in_every_group(cloud: Cloud) -> None:
         {"properties": {"networkAcls": {"bypass": "None"}}},
         {"properties": {"networkAcls": {"defaultAction": "Deny", "bypass": "Friends"}}},
         {"properties": {"networkAcls": {"defaultAction": "Deny", "ipRules": "all"}}},
+        {"properties": {"networkAcls": {"defaultAction": "Deny", "ipRules": [{"action": "Allow"}]}}},
     ],
 )
 def test_an_account_that_azure_refuses_is_refused(shared: Cloud, change: dict[str, Any]) -> None:
     error(shared, "PUT", account(shared, "refused"), {**BODY, **change}, 400)
     assert shared.send("GET", account(shared, "refused")).status_code == 404
+
+
+@pytest.mark.parametrize("value", ["banana", "10.0.0.1", "192.168.0.0/24", "52.1.1.1/32", "52.1.1.0/31", "::1"])
+def test_a_firewall_takes_public_addresses_and_ranges_of_four_at_least(shared: Cloud, value: str) -> None:
+    acls = {"defaultAction": "Deny", "ipRules": [{"value": "52.1.1.0/30"}, {"value": value}]}
+    refused = error(shared, "PATCH", account(shared), {"properties": {"networkAcls": acls}}, 400)
+    assert refused["code"] == "InvalidValuesForRequestParameters"
+    assert value in refused["message"]
+
+
+def test_a_firewall_takes_subnets_that_have_the_service_endpoint(cloud: Cloud) -> None:
+    networking.with_network(cloud)
+
+    def change(subnet: str) -> dict[str, Any]:
+        rules = [{"id": subnet, "action": "Allow"}]
+        return {"properties": {"networkAcls": {"defaultAction": "Deny", "virtualNetworkRules": rules}}}
+
+    for wanted, said in (("/subscriptions/x/nothing", "NotFound"), (networking.subnet(cloud), "ServiceEndpoints")):
+        refused = error(cloud, "PATCH", account(cloud), change(wanted), 400)
+        assert refused["code"] == "NetworkAclsValidationFailure"
+        assert said in refused["message"]
+    services = [{"service": "Microsoft.Storage"}]
+    cloud.put(networking.subnet(cloud), networking.subnet_body(serviceEndpoints=services))
+    assert cloud.send("PATCH", account(cloud), change(networking.subnet(cloud))).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,9 @@ def test_a_workspace_that_lacks_something_is_refused_and_not_made(
         ({"systemDatastoresAuthMode": "trust"}, "systemDatastoresAuthMode"),
         ({"hbiWorkspace": "perhaps"}, "hbiWorkspace"),
         ({"managedNetwork": {"isolationMode": "Open"}}, "isolationMode"),
+        ({"networkAcls": {"defaultAction": "Maybe"}}, "defaultAction"),
+        ({"networkAcls": {"defaultAction": "Deny", "ipRules": [{"value": "banana"}]}}, "banana"),
+        ({"ipAllowlist": ["banana"]}, "banana"),
         (
             {"managedNetwork": {"isolationMode": "AllowInternetOutbound", "outboundRules": {"r": {}}}},
             "outboundRules.r.type",
