@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 HASH_TAG = "contentHash"
 
 
+# What a storage account answers (403) to whom it does not let in, and what can be done about it.
+NO_ENTRY = {
+    "AuthorizationFailure": "It takes no requests from here: deploy from a machine in the network of the workspace.",
+    "AuthorizationPermissionMismatch": (
+        "Whoever deploys needs Storage Blob Data Contributor there: name them in security.deployers; if they have it "
+        "since a moment ago, run pulumi up again."
+    ),
+    "KeyBasedAuthenticationNotPermitted": (
+        "It takes no keys, and the workspace's datastores use them: set security.keyless, or let the account take keys."
+    ),
+}
+
+
 def register_model(client: "MLClient", props: Props) -> str:
     """Registers a model version, or adopts it, and returns its ARM id. Raises `Refusal`."""
     from azure.ai.ml.entities import Model
@@ -100,8 +113,11 @@ def _check_content(props: Props, now: str, path: str) -> None:
 
 
 def undisturbed(register: Callable[[], str], pace: Pace) -> str:
-    """Registers, again and again while another `pulumi up` is uploading the same content to the same place."""
-    from azure.core.exceptions import ResourceExistsError
+    """Registers, again and again while another `pulumi up` is uploading the same content to the same place.
+
+    Raises `Refusal` where the storage account lets nobody in from here, or not whoever deploys.
+    """
+    from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
     made: list[str] = []
 
@@ -110,6 +126,11 @@ def undisturbed(register: Callable[[], str], pace: Pace) -> str:
             made.append(register())
         except ResourceExistsError as error:
             raise NotYet(error.message) from error
+        except HttpResponseError as error:
+            if way_out := NO_ENTRY.get(str(getattr(error, "error_code", None))):
+                reason = str(error).partition("\n")[0]
+                raise Refusal(f"the workspace's storage account refuses the upload: {reason} {way_out}") from None
+            raise
         return True
 
     pace.until(done, "the same content is being uploaded by somebody else, and is not there")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from pulumi.output import Unknown
 
 from dynamic.assets import (
@@ -254,6 +254,32 @@ def test_an_upload_that_never_comes_to_an_end_is_said_in_azures_own_words(pace: 
         raise ResourceExistsError("The blob is there and is not finished.")
 
     with pytest.raises(Refusal, match=r"after 600 s; .* Azure's last answer: The blob is there and is not finished\."):
+        undisturbed(register, pace)
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        ("AuthorizationFailure", "deploy from a machine in the network"),
+        ("AuthorizationPermissionMismatch", "needs Storage Blob Data Contributor"),
+        ("KeyBasedAuthenticationNotPermitted", "set security.keyless"),
+    ],
+)
+def test_a_storage_account_that_lets_nobody_in_is_said_with_the_way_out(pace: Pace, code: str, way_out: str) -> None:
+    def register() -> str:
+        error = HttpResponseError(f"This request is not authorized.\nRequestId:1\nErrorCode:{code}")
+        error.error_code = code  # pyright: ignore[reportAttributeAccessIssue] - as azure-storage-blob sets it
+        raise error
+
+    with pytest.raises(Refusal, match=rf"refuses the upload: This request is not authorized\. .*{way_out}"):
+        undisturbed(register, pace)
+
+
+def test_another_answer_of_azures_stays_what_it_is(pace: Pace) -> None:
+    def register() -> str:
+        raise HttpResponseError("no")
+
+    with pytest.raises(HttpResponseError, match="no"):
         undisturbed(register, pace)
 
 
