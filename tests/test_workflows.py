@@ -102,7 +102,7 @@ def test_there_is_one_for_each_occasion() -> None:
 MISTAKES = {
     "not pinned": ("ci.yml", r"checkout@\w+", "checkout@v6"),
     "a checkout that leaves": ("preview.yml", "persist-credentials: false", "fetch-tags: false"),
-    "an expression within a script": ("preview.yml", r"--base \"\$BASE\"", "--base ${{ github.base_ref }}"),
+    "an expression within a script": ("preview.yml", r"--base \"\$\(.*\)\"", "--base ${{ github.base_ref }}"),
     "there is no `make": ("deploy.yml", "make up", "make upp"),
     "there is no module": ("drift.yml", "tools.drift", "tools.drifting"),
     "pull_request_target": ("preview.yml", "pull_request:", "pull_request_target:"),
@@ -125,6 +125,17 @@ def test_a_planted_mistake_is_found(problem: str) -> None:
     assert any(found.startswith(problem) for found in problems(name, broken))
 
 
+def test_a_preview_is_against_the_base_that_was_merged_into() -> None:
+    text = (ROOT / ".github" / "workflows" / "preview.yml").read_text()
+    assert '--base "$(git rev-parse HEAD^1)"' in text, "HEAD is the merge commit; what the event says goes stale"
+    assert "base.sha" not in text
+
+
+def test_a_repository_without_an_account_deploys_nothing() -> None:
+    jobs = load((ROOT / ".github" / "workflows" / DEPLOYS).read_text())["jobs"]
+    assert {key: job.get("if") for key, job in jobs.items()} == dict.fromkeys(jobs, "vars.AZURE_TENANT_ID != ''")
+
+
 def test_every_action_is_used_in_one_version() -> None:
     used = {line for file in FILES for line in re.findall(r"uses: ([\w/-]+@.*)", file.read_text())}
     names = [line.partition("@")[0] for line in used]
@@ -135,6 +146,14 @@ def test_the_cli_is_the_one_that_the_tests_know() -> None:
     action = load((ROOT / ".github" / "actions" / "azure" / "action.yml").read_text())
     versions = [step["with"]["pulumi-version"] for step in steps(action) if "pulumi/actions" in step.get("uses", "")]
     assert versions == [pulumi_cli.VERSION]
+
+
+def test_a_login_is_renewed_from_when_it_is_made() -> None:
+    action = load((ROOT / ".github" / "actions" / "azure" / "action.yml").read_text())
+    done = [step.get("uses", step.get("run", "")) for step in steps(action)]
+    login = next(at for at, step in enumerate(done) if step.startswith("azure/login@"))
+    assert "python3 -m tools.azure_login" in done[login + 1]
+    assert done[login + 1].rstrip().endswith("&"), "in the background: the job goes on meanwhile"
 
 
 @pytest.mark.slow
