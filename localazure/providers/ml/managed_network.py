@@ -210,8 +210,9 @@ def is_managed(workspace: Resource) -> bool:
     return workspace.properties["managedNetwork"]["isolationMode"] != DISABLED
 
 
-def refuse_deployment(workspace: Resource, egress: str) -> None:
-    """A deployment comes up in a managed network that is there, and has no way out of its own beside it.
+def refuse_deployment(cloud: Cloud, workspace: Resource, egress: str) -> None:
+    """A deployment comes up in a managed network that is there, and has no way out of its own beside it. Without one,
+    it reaches its workspace by private endpoints, or over the public network.
 
     Raises:
         ArmError: 400.
@@ -220,6 +221,7 @@ def refuse_deployment(workspace: Resource, egress: str) -> None:
     deployment), …/concept-secure-online-endpoint (egress_public_network_access is for the older kind of isolation).
     """
     if not is_managed(workspace):
+        _refuse_unreached(cloud, workspace, egress)
         return
     if egress == "Disabled":
         raise user_error(
@@ -233,6 +235,21 @@ def refuse_deployment(workspace: Resource, egress: str) -> None:
             f"The managed network of the workspace '{workspace.name}' is not provisioned, and an online deployment "
             "does not provision it: POST …/provisionManagedNetwork, create the workspace with provisionNetworkNow, or "
             "create a compute first.",
+        )
+
+
+def _refuse_unreached(cloud: Cloud, workspace: Resource, egress: str) -> None:
+    if egress == "Disabled" and not private_links.has_approved(cloud, workspace.id, "amlworkspace"):
+        raise user_error(
+            400,
+            "'properties.egressPublicNetworkAccess' is Disabled, which needs a private endpoint to the workspace "
+            f"'{workspace.name}'; it has none that is approved.",
+        )
+    if egress == "Enabled" and workspace.properties["publicNetworkAccess"] != "Enabled":
+        raise user_error(
+            400,
+            f"'properties.egressPublicNetworkAccess' is Enabled, and the workspace '{workspace.name}' takes no public "
+            "requests: set it to Disabled, or give the workspace a managed network.",
         )
 
 
