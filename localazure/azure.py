@@ -24,7 +24,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.outgoing import Outgoing
 from localazure.overview import Overview
-from localazure.providers import networks, security_groups, storage
+from localazure.providers import networks, private_dns, security_groups, storage
 from localazure.providers.autoscale import Autoscale
 from localazure.providers.autoscaler import Autoscaler
 from localazure.providers.cloud import Cloud
@@ -70,7 +70,7 @@ from localazure.providers.ml.router import Router
 from localazure.providers.ml.runs import Runs
 from localazure.providers.ml.schedules import Schedules
 from localazure.providers.ml.workspaces import Workspaces
-from localazure.providers.networks import ENDPOINT_TYPE, GROUP_TYPE, SUBNET_TYPE, Networks
+from localazure.providers.networks import ENDPOINT_TYPE, GROUP_TYPE, NETWORK_TYPE, SUBNET_TYPE, Networks
 from localazure.providers.private_dns import PrivateDns
 from localazure.providers.private_endpoints import PrivateEndpoints
 from localazure.providers.private_links import disconnect
@@ -163,7 +163,7 @@ class LocalAzure:
             *Autoscale(cloud).routes(),
             *ContainerRegistries(cloud).routes(),
             *KubernetesClusters(cloud).routes(),
-            *Networks(cloud).routes(),
+            *Networks(cloud, lambda network: private_dns.unlink(cloud, network)).routes(),
             *SecurityGroups(cloud).routes(),
             *PrivateDns(cloud).routes(),
             *self._private_endpoints.routes(),
@@ -258,6 +258,7 @@ class LocalAzure:
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
             ENDPOINT_TYPE: self._private_endpoints.take_down,
+            NETWORK_TYPE: lambda each: private_dns.unlink(self._cloud, each),
             WORKSPACE_TYPE: self._workspaces.take_down,
         }
         disconnect(self._cloud, resource.id)

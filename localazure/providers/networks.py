@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from localazure.arm import body as read
@@ -39,7 +40,8 @@ Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Networks:
     """`Microsoft.Network/virtualNetworks` and `…/subnets`."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, gone: Callable[[Resource], None]) -> None:
+        """`gone` is told of a network that goes, before it does."""
         self._cloud = cloud
         self._inner = Nested(cloud, "subnets", SUBNET_TYPE, self._compose_subnet, self._refuse_used)
         self._networks = Long(
@@ -48,6 +50,7 @@ class Networks:
             NETWORK,
             self._compose,
             family=FAMILY,
+            gone=gone,
             refuse_removal=self._refuse_occupied,
         )
         self._subnets = Long(
