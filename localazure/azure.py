@@ -24,7 +24,7 @@ from localazure.gateway.tokens import TokenIssuer
 from localazure.home import Home
 from localazure.outgoing import Outgoing
 from localazure.overview import Overview
-from localazure.providers import networks, security_groups, storage
+from localazure.providers import networks, private_dns, security_groups, storage
 from localazure.providers.autoscale import Autoscale
 from localazure.providers.autoscaler import Autoscaler
 from localazure.providers.cloud import Cloud
@@ -70,7 +70,7 @@ from localazure.providers.ml.router import Router
 from localazure.providers.ml.runs import Runs
 from localazure.providers.ml.schedules import Schedules
 from localazure.providers.ml.workspaces import Workspaces
-from localazure.providers.networks import ENDPOINT_TYPE, GROUP_TYPE, SUBNET_TYPE, Networks
+from localazure.providers.networks import ENDPOINT_TYPE, GROUP_TYPE, NETWORK_TYPE, SUBNET_TYPE, Networks
 from localazure.providers.private_dns import PrivateDns
 from localazure.providers.private_endpoints import PrivateEndpoints
 from localazure.providers.private_links import disconnect
@@ -122,7 +122,7 @@ class LocalAzure:
         self.weather = Weather(settings.weather, PROFILES, store)
         operations = Operations(store, weather=self.weather)
         self._cloud = Cloud(settings, home, store, operations, tokens, fleet, self._serving)
-        self._control_port = 0
+        self._control_port = self._inner_port = 0
         self._envoy_port = 0
         self._router = Router(self._cloud)
         self._online = OnlineServing(self._cloud, self._router)
@@ -143,15 +143,13 @@ class LocalAzure:
         self._workspaces = Workspaces(self._cloud, self._take_down, self._jobs.cancel_below)
         guards = [guarded(self._cloud, route, refuse_locked) for route in self._arm_routes()]
         self._arm = Table(guards, ARM_AUDIENCES, versioned=True)
-        runs = [self._within_walls(route) for route in Runs(self._cloud).routes()]
-        regional = [Route.of("GET", "/discovery", self._discovery, open=True), *runs]
-        self._regional = Table(regional, ARM_AUDIENCES + ML_AUDIENCES)
         self._scoring = Table(self._jobs.scoring_routes(), ML_AUDIENCES)
         self._reach = Reach(self._cloud)
-        plain = create_app(self._table, store=store, tokens=tokens, location=settings.location, weather=self.weather)
-        self.app: ASGIApp = self._walled(plain, settings.client_network)
+        self.app: ASGIApp = self._app(settings.client_network)
+        # What runs in the networks of workspaces: scoring scripts and jobs.
+        self.inner_app: ASGIApp = self._app("managed")
         # Logic Apps of the Consumption plan are in no network but the internet.
-        self._public_app = self._walled(plain, "public")
+        self._public_app = self._app("public")
 
     def _arm_routes(self) -> list[Route]:
         cloud = self._cloud
@@ -165,7 +163,7 @@ class LocalAzure:
             *Autoscale(cloud).routes(),
             *ContainerRegistries(cloud).routes(),
             *KubernetesClusters(cloud).routes(),
-            *Networks(cloud).routes(),
+            *Networks(cloud, lambda network: private_dns.unlink(cloud, network)).routes(),
             *SecurityGroups(cloud).routes(),
             *PrivateDns(cloud).routes(),
             *self._private_endpoints.routes(),
@@ -196,18 +194,19 @@ class LocalAzure:
         """Every operation that is answered, by the host that answers it."""
         return {
             ARM_HOST: self._arm.routes,
-            "<region>" + REGIONAL_HOST: self._regional.routes,
+            "<region>" + REGIONAL_HOST: self._regional("public").routes,
             "<endpoint>.<region>" + SCORING_HOST: self._scoring.routes,
         }
 
     # Life ----------------------------------------------------------------------------------------------------
 
-    def start(self, control_port: int) -> None:
+    def start(self, control_port: int, inner_port: int = 0) -> None:
         """Recovers what an earlier run left: storage accounts, operations, deployments, jobs.
 
-        Returns at once; deployments come back in the background.
+        Returns at once; deployments come back in the background. `app` answers at the first port, `inner_app` at the
+        other.
         """
-        self._control_port = control_port
+        self._control_port, self._inner_port = control_port, inner_port
         self._recover_accounts()
         self._envoy_port = self._serving.start()
         self._router.push()
@@ -259,6 +258,7 @@ class LocalAzure:
             storage.TYPE: self._storage.take_down,
             VAULT_TYPE: lambda each: self._vaults.remember(None, each),
             ENDPOINT_TYPE: self._private_endpoints.take_down,
+            NETWORK_TYPE: lambda each: private_dns.unlink(self._cloud, each),
             WORKSPACE_TYPE: self._workspaces.take_down,
         }
         disconnect(self._cloud, resource.id)
@@ -279,12 +279,22 @@ class LocalAzure:
 
     # Hosts ---------------------------------------------------------------------------------------------------
 
-    def _walled(self, app: ASGIApp, origin: Origin) -> Walls:
-        return Walls(app, lambda host: self._reach.refusal(host, origin), _is_free, self._cloud.settings.location)
+    def _app(self, origin: Origin) -> Walls:
+        """What answers whoever asks from there."""
+        cloud, regional = self._cloud, self._regional(origin)
+        table = lambda host: regional if host.endswith(REGIONAL_HOST) else self._table(host)  # noqa: E731
+        location = cloud.settings.location
+        app = create_app(table, store=cloud.store, tokens=cloud.tokens, location=location, weather=self.weather)
+        return Walls(app, lambda host: self._reach.refusal(host, origin), _is_free, location)
 
-    def _within_walls(self, route: Route) -> Route:
+    def _regional(self, origin: Origin) -> Table:
+        runs = [self._within_walls(route, origin) for route in Runs(self._cloud).routes()]
+        discovery = Route.of("GET", "/discovery", self._discovery, open=True)
+        return Table([discovery, *runs], ARM_AUDIENCES + ML_AUDIENCES)
+
+    def _within_walls(self, route: Route, origin: Origin) -> Route:
         def handler(call: Call) -> Answer:
-            self._reach.require_workspace(workspace_of(self._cloud, call))
+            self._reach.require_workspace(workspace_of(self._cloud, call), origin)
             return route.handler(call)
 
         return replace(route, handler=handler)
@@ -299,11 +309,12 @@ class LocalAzure:
 
     def _upstream(self, host: str, origin: Origin) -> int | None:
         folded = host.lower()
+        control = self._inner_port if origin == "managed" else self._control_port
         if not _is_free(folded) and self._reach.refusal(folded, origin):
             # Whom a host does not let in, the walls answer.
-            return self._control_port
+            return control
         if folded == ARM_HOST or folded.endswith(REGIONAL_HOST):
-            return self._control_port
+            return control
         if folded.endswith(SCORING_HOST):
             if any(folded == inference_host(each) for each in self._cloud.store.of_type(ONLINE_ENDPOINT_TYPE)):
                 return self._envoy_port
@@ -311,7 +322,7 @@ class LocalAzure:
                 each.properties.get("scoringUri") == f"https://{folded}/jobs"
                 for each in self._cloud.store.of_type(BATCH_ENDPOINT_TYPE)
             ):
-                return self._control_port
+                return control
         return None
 
     def _outgoing(self, request: Request) -> Reply:
@@ -331,8 +342,6 @@ class LocalAzure:
     def _table(self, host: str) -> Table | None:
         if host == ARM_HOST:
             return self._arm
-        if host.endswith(REGIONAL_HOST):
-            return self._regional
         return self._scoring if host.endswith(SCORING_HOST) else None
 
     def _discovery(self, call: Call) -> Answer:

@@ -53,12 +53,17 @@ class ControlPlane(Protocol):
         ...
 
     @property
+    def inner_app(self) -> ASGIApp:
+        """As `app`, for what runs in the networks of workspaces."""
+        ...
+
+    @property
     def weather(self) -> Weather:
         """What happens to calls and operations beside being carried out."""
         ...
 
-    def start(self, control_port: int) -> None:
-        """Called before `app` answers on that port."""
+    def start(self, control_port: int, inner_port: int = 0) -> None:
+        """Called before `app` answers on the first port, and `inner_app` on the other."""
 
     def upstream(self, host: str) -> int | None:
         """The loopback port (plain http) that answers for a host; None for a host that it does not know."""
@@ -143,8 +148,13 @@ class _Daemon:
         # Deployments and jobs that come back at the start are told the ports before the daemon answers there.
         self._runtime.without_pid().write(self._home)
         try:
-            self._azure.start(ports.control)
-            with _in_thread(_server(_SecureScheme(self._azure.app)), listeners["control"]):
+            # Only this daemon's own inner proxy asks there, so that nobody has to be told the port.
+            inner = listen(0)
+            self._azure.start(ports.control, inner.getsockname()[1])
+            with (
+                _in_thread(_server(_SecureScheme(self._azure.app)), listeners["control"]),
+                _in_thread(_server(_SecureScheme(self._azure.inner_app)), inner),
+            ):
                 asyncio.run(self._serve(listeners["proxy"], listeners["identity"], listeners["inner"]))
         finally:
             self._stop()

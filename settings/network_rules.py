@@ -191,6 +191,11 @@ def _online(settings: Settings) -> Findings:
             path = key_path("onlineEndpoints", name, "deployments", deployment, "egressPublicNetworkAccess")
             if network.mode == "managed" and own.egress_public_network_access == "disabled":
                 yield f"{path}: does not apply in a managed network, whose outbound rules count; remove it."
+            if not network.is_private and network.mode != "managed" and own.egress_public_network_access == "disabled":
+                yield (
+                    f"{path}: is disabled, which needs a private endpoint to the workspace; remove it, or use "
+                    "network.mode byo, whose workspace takes no public requests."
+                )
             # Azure has no other way for one of its own machines into the network of somebody else.
             open_ = own.egress_public_network_access == "enabled" and endpoint.kubernetes is None
             if network.mode == "byo" and network.is_private and open_:

@@ -290,6 +290,7 @@ def test_a_subnet_is_its_range(root: Path) -> None:
         # In a registry that takes public requests Azure builds outside of the workspace's network.
         ([network(outboundRules={}, publicAccess="enabled")[0], *BUILT], None),
         ([*PRIVATE, CLOSED[0]], "blue.egressPublicNetworkAccess: does not apply in a managed network"),
+        ([CLOSED[0]], "blue.egressPublicNetworkAccess: is disabled, which needs a private endpoint to the workspace"),
         ([*BYO, CLOSED[0]], "green.egressPublicNetworkAccess: is enabled, but storage and registry take no public"),
         (
             [*PRIVATE, (("computeClusters", "aml-cluster", "subnet"), f"{VNET}/subnets/clusters")],

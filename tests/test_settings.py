@@ -331,7 +331,7 @@ def test_everything_that_a_deployment_can_be_told_is_accepted(root: Path) -> Non
         "livenessProbe": {"initialDelay": 1, "failureThreshold": 5},
         "readinessProbe": {"period": 2, "successThreshold": 2},
         "startupProbe": {"timeout": 9},
-        "egressPublicNetworkAccess": "disabled",
+        "egressPublicNetworkAccess": "enabled",
         "modelMountPath": "/var/models",
         "dataCollector": DATA_COLLECTOR,
         "smokeTest": {

@@ -267,13 +267,33 @@ def _entries(sent: Json, part: str, kind: str) -> list[Json]:
         allowed = {each.lower(): each for each in (_groups(kind, known) if group else (*known, *_every(part)))}
         if named.lower() not in allowed:
             raise _bad(f"{'Category' if category else 'Category group'} '{named}' is not supported.")
-        kept = read.mapping(entry, "retentionPolicy", where) or {"enabled": False, "days": 0}
+        kept = _retention(entry, where)
         named = allowed[named.lower()]
         made: Json = {"category": None if group else named, "enabled": read.flag(entry, "enabled", False, where)}
         made |= {"categoryGroup": named if group else None} if part == "logs" else {}
-        made |= {"timeGrain": entry["timeGrain"]} if entry.get("timeGrain") else {}
+        made |= {"timeGrain": grain} if (grain := read.text(entry, "timeGrain", where)) else {}
         found.append({**made, "retentionPolicy": kept})
+    _refuse_mix(found)
     return found
+
+
+def _retention(entry: Json, where: str) -> Json:
+    """Azure Monitor keeps nothing by a setting any more: rules of the storage account do."""
+    policy = read.mapping(entry, "retentionPolicy", where)
+    where = f"{where}.retentionPolicy"
+    days = read.integer(policy, "days", 0, where, least=0, most=365)
+    if read.flag(policy, "enabled", False, where):
+        raise _bad("Diagnostic settings does not support retention for new diagnostic settings.")
+    return {"enabled": False, "days": days}
+
+
+def _refuse_mix(entries: list[Json]) -> None:
+    if len({bool(each.get("categoryGroup")) for each in entries}) > 1:
+        raise _bad("Diagnostic setting does not support mix of log category and log category group.")
+    names = [each["category"] or each["categoryGroup"] for each in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad(f"Category '{name}' is specified more than once.")
 
 
 def _every(part: str) -> tuple[str, ...]:

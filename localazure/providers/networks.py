@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from localazure.arm import body as read
@@ -18,6 +19,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import Composed, Json, defaults, envelope, poll_routes
 from localazure.providers.long import BUSY, Long, busy
 from localazure.providers.nested import Nested, etag
+from localazure.providers.network_names import is_delegated_service
 
 NETWORK = GROUP + "/providers/Microsoft.Network/virtualNetworks/{network}"
 NETWORK_TYPE = "Microsoft.Network/virtualNetworks"
@@ -30,6 +32,10 @@ COMPUTE_TYPE = "Microsoft.MachineLearningServices/workspaces/computes"
 FAMILY = Family(
     "Microsoft.Network", "", "operations", "operationResults", "InProgress", detailed=False, timed=False, timeout=""
 )
+# Multicast, loopback, link-local, and the address of Azure's own DNS and health probes.
+_RESERVED_RANGES = tuple(
+    ipaddress.IPv4Network(each) for each in ("224.0.0.0/4", "127.0.0.0/8", "169.254.0.0/16", "168.63.129.16/32")
+)
 # Azure keeps the first four addresses of a subnet and the last one.
 RESERVED = 4
 
@@ -39,7 +45,8 @@ Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Networks:
     """`Microsoft.Network/virtualNetworks` and `…/subnets`."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, gone: Callable[[Resource], None]) -> None:
+        """`gone` is told of a network that goes, before it does."""
         self._cloud = cloud
         self._inner = Nested(cloud, "subnets", SUBNET_TYPE, self._compose_subnet, self._refuse_used)
         self._networks = Long(
@@ -48,6 +55,7 @@ class Networks:
             NETWORK,
             self._compose,
             family=FAMILY,
+            gone=gone,
             refuse_removal=self._refuse_occupied,
         )
         self._subnets = Long(
@@ -107,6 +115,7 @@ class Networks:
         sent = read.mapping(body, "properties")
         space = read.mapping(sent, "addressSpace", "properties", required=True)
         prefixes = _prefixes(space.get("addressPrefixes"), "properties.addressSpace.addressPrefixes", resource_id)
+        _refuse_reserved(prefixes, resource_id)
         if read.sequence(sent, "virtualNetworkPeerings", "properties"):
             raise not_emulated("peerings of virtual networks")
         before = existing.properties if existing else {}
@@ -135,6 +144,7 @@ class Networks:
     def _compose_subnet(self, sent: Json, existing: Resource | None, resource_id: str) -> Json:
         check_network_name(ids.name(resource_id), "subnet", 80)
         prefixes = _prefixes(_sent_prefixes(sent), "properties.addressPrefix", resource_id)
+        _check_size(prefixes, resource_id)
         self._check_place(resource_id, prefixes, ids.parent(resource_id))
         before = _subnet_prefixes(existing.properties) if existing else prefixes
         if before != prefixes and existing is not None and users(self._cloud, existing.id):
@@ -145,10 +155,25 @@ class Networks:
         properties["serviceEndpoints"] = self._services(sent, resource_id)
         delegations = read.objects(sent, "delegations", "properties")
         properties["delegations"] = [_delegation(each, where, resource_id) for each, where in delegations]
+        if existing is not None:
+            self._refuse_other_delegations(existing, properties["delegations"])
         read.flag(sent, "defaultOutboundAccess", True, "properties")
         for name in ("networkSecurityGroup", "natGateway", "routeTable"):
             self._check_reference(read.mapping(sent, name, "properties"), name, resource_id)
         return {**properties, **occupants(self._cloud, resource_id)}
+
+    def _refuse_other_delegations(self, subnet: Resource, wanted: list[Json]) -> None:
+        before, after = (
+            [each["properties"]["serviceName"] for each in found]
+            for found in (subnet.properties.get("delegations") or [], wanted)
+        )
+        found = users(self._cloud, subnet.id)
+        if found and [each.lower() for each in before] != [each.lower() for each in after]:
+            raise invalid(
+                f"Delegations of subnet {subnet.id} cannot be changed from [{', '.join(before)}] to "
+                f"[{', '.join(after)}] because it is being used by the resource {found[0]}.",
+                "SubnetDelegationsCannotChangeWhenSubnetUsedByResource",
+            )
 
     def _check_place(self, resource_id: str, prefixes: list[Net], network_id: str) -> None:
         """A subnet lies in its network, and over no other. Raises ArmError (400)."""
@@ -349,6 +374,11 @@ def _delegation(value: Json, where: str, resource_id: str) -> Json:
     name = read.text(value, "name", where, required=True)
     own = read.mapping(value, "properties", where)
     service = read.text(own, "serviceName", f"{where}.properties", required=True)
+    if not is_delegated_service(str(service)):
+        raise invalid(
+            f"Invalid service name {str(service)[:80]} provided for delegation {name} of subnet {resource_id}.",
+            "InvalidServiceNameOnDelegation",
+        )
     actions = read.texts(own, "actions", f"{where}.properties") or ["Microsoft.Network/virtualNetworks/subnets/action"]
     properties = {"serviceName": service, "actions": actions, "provisioningState": "Succeeded"}
     kind = SUBNET_TYPE + "/delegations"
@@ -369,6 +399,34 @@ def _prefixes(sent: Any, where: str, resource_id: str) -> list[Net]:
     if not isinstance(sent, list) or not sent:
         raise invalid(f"'{where}' is required: a list of at least one prefix, such as 10.0.0.0/16.", "ValidationError")
     return [_prefix(each, resource_id) for each in sent]
+
+
+def _refuse_reserved(prefixes: list[Net], resource_id: str) -> None:
+    """Raises ArmError (400).
+
+    Source: https://learn.microsoft.com/azure/virtual-network/virtual-networks-faq.
+    """
+    for prefix in prefixes:
+        if any(prefix.version == each.version and prefix.overlaps(each) for each in _RESERVED_RANGES):
+            raise invalid(
+                f"The address prefix {prefix} of resource {resource_id} is not for virtual networks: nothing of "
+                f"{', '.join(map(str, _RESERVED_RANGES))} is.",
+                "AddressPrefixNotAllowed",
+            )
+
+
+def _check_size(prefixes: list[Net], resource_id: str) -> None:
+    """A subnet is a /29 or larger; one of IPv6 addresses a /64. Raises ArmError (400).
+
+    Source: https://learn.microsoft.com/azure/virtual-network/virtual-networks-faq.
+    """
+    for prefix in prefixes:
+        if prefix.prefixlen > 29 if prefix.version == 4 else prefix.prefixlen != 64:
+            raise invalid(
+                f"Subnet '{ids.name(resource_id)}' is not valid because its prefix {prefix} is not one that a subnet "
+                "can have: /29 is the smallest of IPv4, and /64 the only one of IPv6.",
+                "NetcfgInvalidSubnet",
+            )
 
 
 def _prefix(text: Any, resource_id: str) -> Net:

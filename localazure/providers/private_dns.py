@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import uuid
 from dataclasses import replace
@@ -73,6 +74,11 @@ class PrivateDns:
                 "hyphens and underscores, separated by dots.",
                 "BadRequest",
             )
+        if name.lower() in _RESERVED:
+            raise invalid(
+                f"The domain name '{name}' is reserved, and no private zone can have it: it would disrupt services.",
+                "BadRequest",
+            )
         before = existing.properties if existing else {}
         properties = {
             **_LIMITS,
@@ -104,9 +110,12 @@ class PrivateDns:
         if existing is not None and not ids.same(existing.properties["virtualNetwork"]["id"], network.id):
             raise invalid("The virtual network of a link cannot be changed.", "BadRequest")
         self._refuse_twin(resource_id, network)
+        registers = read.flag(sent, "registrationEnabled", False, "properties")
+        if registers:
+            self._refuse_second_registration(resource_id, network)
         properties = {
             "virtualNetwork": {"id": wanted},
-            "registrationEnabled": read.flag(sent, "registrationEnabled", False, "properties"),
+            "registrationEnabled": registers,
             "virtualNetworkLinkState": "Completed",
             "provisioningState": "Succeeded",
         }
@@ -134,6 +143,16 @@ class PrivateDns:
                     "BadRequest",
                 )
 
+    def _refuse_second_registration(self, resource_id: str, network: Resource) -> None:
+        for other in _links_of(self._cloud, network):
+            if other.properties["registrationEnabled"] and not ids.same(other.id, resource_id):
+                raise ArmError(
+                    409,
+                    "Conflict",
+                    "A virtual network can only be linked to 1 Private DNS zone(s) with auto-registration enabled; "
+                    f"conflicting Private DNS zone is '{ids.parent(other.id)}'.",
+                )
+
     def _uncount(self, link: Resource) -> None:
         self._cloud.store.delete(link.id)
         count_in(self._cloud, ids.parent(link.id))
@@ -151,6 +170,7 @@ class PrivateDns:
         ttl = read.integer(sent, "ttl", 0, "properties", least=1, most=2147483647)
         if not ttl or not addresses:
             raise invalid("'properties.ttl' and 'properties.aRecords' are required.", "BadRequest")
+        _check_addresses(addresses)
         if not _RECORD_NAME.fullmatch(call.params["record"]):
             raise invalid(f"The record set name '{call.params['record']}' is invalid.", "BadRequest")
         fresh = self._cloud.store.get(call.path) is None
@@ -216,6 +236,34 @@ def write_record(cloud: Cloud, zone: Resource, name: str, addresses: list[str], 
     return document
 
 
+def unlink(cloud: Cloud, network: Resource) -> None:
+    """Takes away the links of a network that goes, as Azure does.
+
+    Source: https://learn.microsoft.com/azure/dns/dns-faq-private.
+    """
+    for link in _links_of(cloud, network):
+        cloud.store.delete(link.id)
+        count_in(cloud, ids.parent(link.id))
+
+
+def _links_of(cloud: Cloud, network: Resource) -> list[Resource]:
+    links = cloud.store.of_type(LINK_TYPE)
+    return [each for each in links if ids.same(each.properties["virtualNetwork"]["id"], network.id)]
+
+
+def _check_addresses(addresses: list[str]) -> None:
+    """Raises ArmError (400)."""
+    if len(addresses) > _MOST_RECORDS:
+        raise invalid(
+            f"'properties.aRecords' has {len(addresses)} records; a record set has up to {_MOST_RECORDS}.", "BadRequest"
+        )
+    for address in addresses:
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise invalid(f"'{address[:80]}' in 'properties.aRecords' is no IPv4 address.", "BadRequest") from None
+
+
 def drop_record(cloud: Cloud, zone_id: str, name: str) -> None:
     """Removes an A record."""
     cloud.store.delete(f"{zone_id}/A/{name}")
@@ -238,6 +286,20 @@ def _counts(cloud: Cloud, zone_id: str) -> dict[str, int]:
     }
 
 
+_MOST_RECORDS = 20
+# https://learn.microsoft.com/azure/dns/private-dns-privatednszone; their subdomains are free.
+_RESERVED = frozenset(
+    {
+        "azclient.ms",
+        "azure.com",
+        "cloudapp.net",
+        "core.windows.net",
+        "microsoft.com",
+        "msidentity.com",
+        "trafficmanager.net",
+        "windows.net",
+    }
+)
 _ZONE_NAME = re.compile(r"(?=.{1,253}$)[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63}){1,33}")
 
 _RECORD_NAME = re.compile(r"@|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")

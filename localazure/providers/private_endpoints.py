@@ -108,6 +108,11 @@ class PrivateEndpoints:
                 f"The subnet of private endpoint {existing.name} cannot be changed: create the endpoint again.",
                 "PrivateEndpointSubnetCannotBeChanged",
             )
+        if existing is None and subnet.properties.get("delegations"):
+            raise invalid(
+                f"Private endpoint {resource_id} cannot be created as subnet {subnet.id} is delegated.",
+                "PrivateEndpointCreationNotAllowedAsSubnetIsDelegated",
+            )
         name, connection = _connection(sent)
         target, members = self._target(connection, resource_id)
         if existing is not None:

@@ -49,11 +49,22 @@ def connections(cloud: Cloud, target_id: str) -> list[Json]:
 
 def has_approved(cloud: Cloud, target_id: str, group: str = "") -> bool:
     """Whether a private endpoint leads to a resource, by the group where one is named."""
-    return any(
-        each.properties["privateLinkServiceConnectionState"]["status"] == "Approved"
-        and (not group or group in each.properties["groupIds"])
+    return bool(_approved(cloud, target_id, group))
+
+
+def subnets_of_approved(cloud: Cloud, target_id: str, group: str) -> list[str]:
+    """The ids of the subnets from which private endpoints lead to a group of a resource."""
+    endpoints = [cloud.store.get(each.hidden["endpoint"]) for each in _approved(cloud, target_id, group)]
+    return [each.hidden["subnet"] for each in endpoints if each is not None]
+
+
+def _approved(cloud: Cloud, target_id: str, group: str) -> list[Resource]:
+    return [
+        each
         for each in _rows(cloud, target_id)
-    )
+        if each.properties["privateLinkServiceConnectionState"]["status"] == "Approved"
+        and (not group or group in each.properties["groupIds"])
+    ]
 
 
 def show_connections(cloud: Cloud, target_id: str) -> None:

@@ -19,8 +19,16 @@ from localazure.gateway.hosts import storage_account
 from localazure.providers import firewalls
 from localazure.providers.cloud import Cloud
 from localazure.providers.ml.endpoints import inference_host
-from localazure.providers.ml.names import BATCH_ENDPOINT_TYPE, ONLINE_ENDPOINT_TYPE, WORKSPACE_TYPE, workspace_above
-from localazure.providers.private_links import STORAGE, has_approved
+from localazure.providers.ml.managed_network import is_managed
+from localazure.providers.ml.names import (
+    BATCH_ENDPOINT_TYPE,
+    COMPUTE_TYPE,
+    ONLINE_DEPLOYMENT_TYPE,
+    ONLINE_ENDPOINT_TYPE,
+    WORKSPACE_TYPE,
+    workspace_above,
+)
+from localazure.providers.private_links import STORAGE, has_approved, subnets_of_approved
 
 # As the front end says it: https://github.com/MicrosoftDocs/azure-docs/issues/90426.
 _DENIED = "Access to workspace was denied based on workspace private link configuration."
@@ -63,9 +71,9 @@ class Reach:
                 return self._scoring(endpoint, origin)
         return None
 
-    def require_workspace(self, workspace: Resource) -> None:
-        """Raises ArmError (403) where clients do not reach a workspace's own services."""
-        if not self._admits(workspace, self._cloud.settings.client_network):
+    def require_workspace(self, workspace: Resource, origin: Origin) -> None:
+        """Raises ArmError (403) where a workspace's own services are not reached from there."""
+        if not self._admits(workspace, origin):
             raise refused_by_workspace()
 
     def _blobs(self, name: str, origin: Origin) -> Refusal | None:
@@ -77,24 +85,44 @@ class Reach:
         )
 
     def _opens_to(self, account: Resource, origin: Origin) -> bool:
-        inside = origin != "public"
-        if inside and has_approved(self._cloud, account.id, "blob"):
+        if origin == "private" and has_approved(self._cloud, account.id, "blob"):
             return True
-        if origin == "managed" and self._is_linked(account):
+        if origin == "managed" and (self._is_linked(account) or self._is_beside(account) or self._is_own(account)):
             return True
         if account.properties.get("publicNetworkAccess", "Enabled") != "Enabled":
             return False
         rules = account.properties.get("networkAcls") or {}
         if rules.get("defaultAction", "Allow") == "Allow":
             return True
-        return self._has_subnet(rules) if inside else self._is_listed(rules)
+        return self._is_listed(rules) if origin == "public" else self._has_subnet(rules, origin)
 
-    def _has_subnet(self, rules: Mapping[str, Any]) -> bool:
+    def _has_subnet(self, rules: Mapping[str, Any], origin: Origin) -> bool:
         """Whether a firewall lets in what is in a network, by the service endpoint of a subnet."""
         subnets = [
             firewalls.find_subnet(self._cloud, rule.get("id")) for rule in rules.get("virtualNetworkRules") or ()
         ]
-        return any(each is not None and firewalls.has_service(each, "Microsoft.Storage") for each in subnets)
+        open_ = {ids.key(each.id) for each in subnets if each and firewalls.has_service(each, "Microsoft.Storage")}
+        return bool(open_ if origin == "private" else open_ & self._machines())
+
+    def _machines(self) -> set[str]:
+        """The subnets of one's own that clusters are in."""
+        inner = [each.properties.get("properties") or {} for each in self._cloud.store.of_type(COMPUTE_TYPE)]
+        return {ids.key(subnet) for each in inner if (subnet := (each.get("subnet") or {}).get("id"))}
+
+    def _is_beside(self, account: Resource) -> bool:
+        """Whether a cluster is in a network that has a private endpoint to an account's blobs."""
+        networks = {ids.parent(each) for each in self._machines()}
+        return any(
+            ids.key(ids.parent(each)) in networks for each in subnets_of_approved(self._cloud, account.id, "blob")
+        )
+
+    def _is_own(self, account: Resource) -> bool:
+        """Whether a deployment that has no public way out has Azure's own private endpoint to its workspace's blobs."""
+        return any(
+            each.properties.get("egressPublicNetworkAccess") == "Disabled"
+            and ids.same(workspace_above(self._cloud, each.id).properties["storageAccount"], account.id)
+            for each in self._cloud.store.of_type(ONLINE_DEPLOYMENT_TYPE)
+        )
 
     def _is_linked(self, account: Resource) -> bool:
         """Whether a managed network has a private endpoint to an account's blobs."""
@@ -110,20 +138,26 @@ class Reach:
     def _scoring(self, endpoint: Resource, origin: Origin) -> Refusal | None:
         workspace = workspace_above(self._cloud, endpoint.id)
         is_open = endpoint.properties.get("publicNetworkAccess", "Enabled") == "Enabled"
-        linked = origin != "public" and has_approved(self._cloud, workspace.id, "amlworkspace")
+        linked = self._is_inside(workspace, origin)
         # A workspace that takes nothing from the internet closes its endpoints too, whatever they say.
         if linked or (is_open and self._admits(workspace, origin)):
             return None
         return Refusal("UserError", _DENIED)
 
     def _admits(self, workspace: Resource, origin: Origin) -> bool:
-        if origin != "public" and has_approved(self._cloud, workspace.id, "amlworkspace"):
+        if self._is_inside(workspace, origin):
             return True
         own = workspace.properties
         if own["publicNetworkAccess"] != "Enabled":
             return False
         rules = own.get("networkAcls") or {}
         return rules.get("defaultAction", "Allow") == "Allow" or (origin == "public" and self._is_listed(rules))
+
+    def _is_inside(self, workspace: Resource, origin: Origin) -> bool:
+        """Whether a private endpoint leads to a workspace from there: Azure makes the one of a managed network."""
+        if origin == "managed" and is_managed(workspace):
+            return True
+        return origin != "public" and has_approved(self._cloud, workspace.id, "amlworkspace")
 
     def _is_listed(self, rules: Mapping[str, Any]) -> bool:
         """Whether a firewall's address rules let the client's address in."""

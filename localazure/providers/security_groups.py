@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from typing import Any
 
@@ -15,6 +16,7 @@ from localazure.providers.cloud import Cloud
 from localazure.providers.common import Composed, Json, defaults, envelope
 from localazure.providers.long import BUSY, Long, busy
 from localazure.providers.nested import Nested, etag
+from localazure.providers.network_names import is_service_tag
 from localazure.providers.networks import FAMILY, GROUP_TYPE, SUBNET_TYPE, check_network_name
 
 SECURITY_GROUP = GROUP + "/providers/Microsoft.Network/networkSecurityGroups/{security}"
@@ -103,11 +105,15 @@ class SecurityGroups:
             raise invalid("'properties.priority' is required: 100 to 4096.", "ValidationError")
         rule["priority"] = read.integer(sent, "priority", 0, "properties", least=100, most=4096)
         for one, several in _SIDES:
-            if not read.text(rule, one, "properties") and not read.texts(rule, several, "properties"):
+            first, rest = read.text(rule, one, "properties"), read.texts(rule, several, "properties")
+            if not first and not rest:
                 raise invalid(
                     f"Security rule {ids.name(resource_id)} has neither '{one}' nor '{several}'; it must have one.",
                     "SecurityRuleParameterNotSpecified",
                 )
+            check = _check_port if one.endswith("PortRange") else _check_prefix
+            for value in (*([first] if first else []), *rest):
+                check(value)
         self._refuse_twin(rule, resource_id)
         return rule
 
@@ -143,6 +149,29 @@ def refuse_used(cloud: Cloud, group: Resource, but: str = "") -> None:
             f"{', '.join(using)}. In order to delete the Network security group, remove the association with the "
             "resource(s). To learn how to do this, see aka.ms/deletensg.",
             "InUseNetworkSecurityGroupCannotBeDeleted",
+        )
+
+
+def _check_port(value: str) -> None:
+    first, dash, last = value.partition("-")
+    numbers = [read.natural(each, 65536) for each in (first, last if dash else first)]
+    if value != "*" and not 0 <= numbers[0] <= numbers[1] <= 65535:
+        raise invalid(
+            f"Security rule has invalid Port range. Value provided: {value[:80]}. Value should be an integer OR "
+            "integer range with '-' delimiter. Valid range 0-65535.",
+            "SecurityRuleInvalidPortRange",
+        )
+
+
+def _check_prefix(value: str) -> None:
+    try:
+        known = value == "*" or is_service_tag(value) or bool(ipaddress.ip_network(value))
+    except ValueError:
+        known = False
+    if not known:
+        raise invalid(
+            f"Security rule has invalid Address prefix. Value provided: {value[:80]}.",
+            "SecurityRuleInvalidAddressPrefix",
         )
 
 

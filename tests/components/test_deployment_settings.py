@@ -175,7 +175,7 @@ def test_a_setting_that_is_new_leaves_the_names_of_revisions_that_do_not_use_it(
 TOLD: dict[str, Any] = {
     "properties": {"origin": "a"},
     "startupProbe": {"initialDelay": 3},
-    "egressPublicNetworkAccess": "disabled",
+    "egressPublicNetworkAccess": "enabled",
     "modelMountPath": "/var/models",
     "dataCollector": DATA_COLLECTOR,
     "smokeTest": {"request": "smoke/request.json", "json": "smoke/answer.json", "timeLimit": 9},
@@ -196,7 +196,7 @@ def deployment(world: Any) -> dict[str, Any]:
 
 def test_a_deployment_is_told_what_is_configured_in_azures_words(told: Any) -> None:
     properties = deployment(told)
-    assert properties["egressPublicNetworkAccess"] == "Disabled"
+    assert properties["egressPublicNetworkAccess"] == "Enabled"
     assert properties["modelMountPath"] == "/var/models"
     assert properties["properties"] == {"origin": "a"}
     assert properties["startupProbe"] == {

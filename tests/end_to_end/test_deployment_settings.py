@@ -24,7 +24,7 @@ TOLD: dict[str, Any] = {
     "livenessProbe": PROBE,
     "readinessProbe": PROBE,
     "startupProbe": PROBE,
-    "egressPublicNetworkAccess": "disabled",
+    "egressPublicNetworkAccess": "enabled",
     "modelMountPath": "/var/models",
     "dataCollector": {"collections": {"model_inputs": {"samplingRate": 0.5}}, "rollingRate": "day"},
     "smokeTest": {"request": "scoring/samples/request.json", "schema": "answer.schema.json"},

@@ -25,8 +25,9 @@ class FakeAzure:
         self._fleet = fleet
         self.weather = Weather(settings.weather)
         self.app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST", "PUT"])])
+        self.inner_app = self.app
 
-    def start(self, control_port: int) -> None:
+    def start(self, control_port: int, inner_port: int = 0) -> None:
         if (self._home.path / "fail").exists():
             raise RuntimeError("the control plane has a reason not to start")
         self._port = control_port

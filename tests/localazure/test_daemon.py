@@ -38,7 +38,7 @@ def test_it_answers_when_start_returns_and_only_on_loopback(installation: Instal
     assert str(installation.home.path) in said, "start says where it is"
     installation.shell(TOUCH_STORAGE)
     addresses = listening(daemon(installation))
-    assert len(addresses) == 5, "two proxies, identity, control and one Azurite"
+    assert len(addresses) == 6, "two proxies with a control plane each, identity and one Azurite"
     assert set(addresses) == {"127.0.0.1"}
 
 

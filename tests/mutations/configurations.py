@@ -87,7 +87,7 @@ ONLINE: dict[str, Any] = {
                     "livenessProbe": PROBE,
                     "readinessProbe": PROBE,
                     "startupProbe": PROBE,
-                    "egressPublicNetworkAccess": "disabled",
+                    "egressPublicNetworkAccess": "enabled",
                     "modelMountPath": "/var/models",
                     "dataCollector": DATA_COLLECTOR,
                 },
@@ -244,6 +244,20 @@ BYO: dict[str, Any] = {
         },
     },
     "computeClusters": {"aml-cluster": {"vmSize": "Standard_DS3_v2", "minInstances": 1, "maxInstances": 4}},
+    "onlineEndpoints": {
+        "tumor-online": {
+            "publicNetworkAccess": "disabled",
+            "deployments": {
+                "blue": {
+                    **CUSTOM,
+                    "code": {"path": "scoring/online", "script": "score.py"},
+                    "instanceType": "Standard_DS2_v2",
+                    "egressPublicNetworkAccess": "disabled",
+                },
+            },
+            "traffic": {"blue": 100},
+        }
+    },
 }
 CONFIGURATIONS = {"online": ONLINE, "batch": BATCH, "kubernetes": KUBERNETES, "managed": MANAGED, "byo": BYO}
 

@@ -29,6 +29,8 @@ RULE_TYPE = WORKSPACE_TYPE + "/outboundRules"
 DISABLED, INTERNET, APPROVED = "Disabled", "AllowInternetOutbound", "AllowOnlyApprovedOutbound"
 ISOLATION = (DISABLED, INTERNET, APPROVED)
 _CHANGES = {DISABLED: ISOLATION, INTERNET: (INTERNET, APPROVED), APPROVED: (APPROVED,)}
+_USERS = "UserDefined"
+_CATEGORIES = ("Required", "Recommended", _USERS, "Dependency")
 _WHERE = "properties.managedNetwork"
 
 
@@ -74,6 +76,7 @@ class ManagedNetworks:
         network = workspace.properties["managedNetwork"]
         sent = read.mapping(call.json(), "properties", required=True)
         rule = check_rule(self._cloud, name, sent, network["isolationMode"], "properties")
+        _refuse_twin(self._cloud, workspace.id, workspace.properties, name, rule)
         keep_rule(self._cloud, workspace.id, name, rule)
         operation = self._cloud.operations.begin("outbound-rule.put", f"{workspace.id}/outboundRules/{name}")
         show_rules(self._cloud, workspace.id)
@@ -133,10 +136,9 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
         return found
     for name, value in read.mapping(sent, "outboundRules", _WHERE).items():
         rule = read.mapping({name: value}, name, f"{_WHERE}.outboundRules", required=True)
-        # What a GET showed comes back with it: Azure's own rules are not the caller's to set.
-        if rule.get("category") in (None, "UserDefined"):
-            checked = check_rule(cloud, name, rule, mode, f"{_WHERE}.outboundRules.{name}")
-            keep_rule(cloud, resource_id, name, checked)
+        checked = check_rule(cloud, name, rule, mode, f"{_WHERE}.outboundRules.{name}")
+        _refuse_twin(cloud, resource_id, {**properties, "managedNetwork": found}, name, checked)
+        keep_rule(cloud, resource_id, name, checked)
     return found | {
         "networkId": before.get("networkId") or stable_id("network", resource_id),
         "outboundRules": _shown(cloud, resource_id, {**properties, "managedNetwork": found}, _is_active(before)),
@@ -145,6 +147,13 @@ def network(cloud: Cloud, sent: Json, properties: Json, before: Json, resource_i
         ),
         "status": before.get("status") or {"status": "Inactive", "sparkReady": False},
     }
+
+
+def without_system_rules(properties: Json) -> Json:
+    """A workspace's properties as a caller may send them back: without Azure's own outbound rules."""
+    held = properties["managedNetwork"]
+    rules = {name: each for name, each in (held.get("outboundRules") or {}).items() if each["category"] == _USERS}
+    return {**properties, "managedNetwork": {**held, "outboundRules": rules}}
 
 
 def refuse_turn(cloud: Cloud, workspace: Resource, wanted: Json) -> None:
@@ -201,8 +210,9 @@ def is_managed(workspace: Resource) -> bool:
     return workspace.properties["managedNetwork"]["isolationMode"] != DISABLED
 
 
-def refuse_deployment(workspace: Resource, egress: str) -> None:
-    """A deployment comes up in a managed network that is there, and has no way out of its own beside it.
+def refuse_deployment(cloud: Cloud, workspace: Resource, egress: str) -> None:
+    """A deployment comes up in a managed network that is there, and has no way out of its own beside it. Without one,
+    it reaches its workspace by private endpoints, or over the public network.
 
     Raises:
         ArmError: 400.
@@ -211,6 +221,7 @@ def refuse_deployment(workspace: Resource, egress: str) -> None:
     deployment), …/concept-secure-online-endpoint (egress_public_network_access is for the older kind of isolation).
     """
     if not is_managed(workspace):
+        _refuse_unreached(cloud, workspace, egress)
         return
     if egress == "Disabled":
         raise user_error(
@@ -224,6 +235,21 @@ def refuse_deployment(workspace: Resource, egress: str) -> None:
             f"The managed network of the workspace '{workspace.name}' is not provisioned, and an online deployment "
             "does not provision it: POST …/provisionManagedNetwork, create the workspace with provisionNetworkNow, or "
             "create a compute first.",
+        )
+
+
+def _refuse_unreached(cloud: Cloud, workspace: Resource, egress: str) -> None:
+    if egress == "Disabled" and not private_links.has_approved(cloud, workspace.id, "amlworkspace"):
+        raise user_error(
+            400,
+            "'properties.egressPublicNetworkAccess' is Disabled, which needs a private endpoint to the workspace "
+            f"'{workspace.name}'; it has none that is approved.",
+        )
+    if egress == "Enabled" and workspace.properties["publicNetworkAccess"] != "Enabled":
+        raise user_error(
+            400,
+            f"'properties.egressPublicNetworkAccess' is Enabled, and the workspace '{workspace.name}' takes no public "
+            "requests: set it to Disabled, or give the workspace a managed network.",
         )
 
 
@@ -270,8 +296,17 @@ def require_managed(mode: str) -> None:
 
 
 def check_rule(cloud: Cloud, name: str, sent: Json, mode: str, where: str) -> Json:
-    """A rule as it is kept. Raises ArmError (400)."""
+    """A rule as it is kept. Raises ArmError (400).
+
+    Azure does not take its own rules back: https://github.com/Azure/azure-sdk-for-python/pull/32643.
+    """
     require_managed(mode)
+    category = read.choice(sent, "category", _CATEGORIES, _USERS, where)
+    if category != _USERS:
+        raise invalid(
+            f"'{where}.category' of the rule '{name}' is {category}: such rules are Azure's own; leave it out.",
+            "ValidationError",
+        )
     if not re.fullmatch(r"[A-Za-z0-9]([\w.-]{0,78}\w)?", name, re.ASCII):
         raise invalid(
             f"The outbound rule name '{name}' is invalid: 1 to 80 letters, digits, hyphens, periods and underscores, "
@@ -288,24 +323,46 @@ def check_rule(cloud: Cloud, name: str, sent: Json, mode: str, where: str) -> Js
             "ValidationError",
         )
     destination = _CHECKS[kind](cloud, sent, where)
-    return {"type": kind, "category": "UserDefined", "destination": destination}
+    return {"type": kind, "category": _USERS, "destination": destination}
+
+
+def _refuse_twin(cloud: Cloud, workspace_id: str, properties: Json, name: str, rule: Json) -> None:
+    """A managed network has one private endpoint to a part of a resource. Raises ArmError (400)."""
+    others = system_rules(cloud, properties, workspace_id) | _own_rules(cloud, workspace_id)
+    for other, held in others.items():
+        if other.lower() != name.lower() and _leads_alike(held, rule):
+            raise invalid(
+                f"The outbound rule '{name}' leads to '{rule['destination']['subresourceTarget']}' of "
+                f"'{rule['destination']['serviceResourceId']}', as the rule '{other}' does, which is there.",
+                "ValidationError",
+            )
+
+
+def _leads_alike(one: Json, other: Json) -> bool:
+    if not one["type"] == other["type"] == "PrivateEndpoint":
+        return False
+    mine, its = one["destination"], other["destination"]
+    same_part = mine["subresourceTarget"] == its["subresourceTarget"]
+    return same_part and ids.same(mine["serviceResourceId"], its["serviceResourceId"])
 
 
 def system_rules(cloud: Cloud, properties: Json, workspace_id: str) -> dict[str, Json]:
-    """The rules that Azure makes: to what the workspace stands on, and, where only what is approved is let out, to the
-    services that it cannot do without.
+    """The rules that Azure makes: to what the workspace stands on; where only what is approved is let out, whether or
+    not that takes public requests, and besides to the services that a workspace cannot do without.
 
     Source: learn.microsoft.com/azure/machine-learning/how-to-managed-network, list of required rules.
     """
     rules: dict[str, Json] = {}
+    approved = properties["managedNetwork"]["isolationMode"] == APPROVED
     for reference, groups in _DEPENDENCIES.items():
         target = cloud.store.get(properties.get(reference) or "/")
         # A private endpoint needs a Premium registry.
         if target is None or (reference == "containerRegistry" and target.document["sku"]["name"] != "Premium"):
             continue
-        for group in groups:
+        closed = str(target.properties.get("publicNetworkAccess") or "").lower() == "disabled"
+        for group in groups if approved or closed else ():
             rules[f"__SYS_PE_{target.name}_{group}_{_short(workspace_id)}"] = _endpoint_rule(target.id, group)
-    if properties["managedNetwork"]["isolationMode"] == APPROVED:
+    if approved:
         for tag, protocol, ports in _SERVICE_TAGS:
             destination = {"serviceTag": tag, "protocol": protocol, "portRanges": ports, "action": "Allow"}
             rules[f"__SYS_ST_{tag}_{protocol}"] = {"type": "ServiceTag", "category": "Required"} | {
@@ -388,9 +445,18 @@ def _endpoint_rule(target_id: str, group: str) -> Json:
 
 
 def _shown(cloud: Cloud, workspace_id: str, properties: Json, active: bool) -> dict[str, Json]:
-    own = {each.name: each.properties for each in cloud.store.below(workspace_id, RULE_TYPE)}
-    rules = system_rules(cloud, properties, workspace_id) | own
+    own = _own_rules(cloud, workspace_id)
+    system = {
+        name: rule
+        for name, rule in system_rules(cloud, properties, workspace_id).items()
+        if not any(_leads_alike(rule, each) for each in own.values())
+    }
+    rules = system | own
     return {name: {**rule, "status": "Active" if active else "Inactive"} for name, rule in rules.items()}
+
+
+def _own_rules(cloud: Cloud, workspace_id: str) -> dict[str, Json]:
+    return {each.name: each.properties for each in cloud.store.below(workspace_id, RULE_TYPE)}
 
 
 def _is_active(held: Json) -> bool:

@@ -56,7 +56,7 @@ class OnlineDeployments(Deployments):
         rules.refuse_other_size(properties, existing)
         rules.refuse_other_egress(properties, existing)
         if existing is None and properties["endpointComputeType"] == kubernetes.MANAGED:
-            managed_network.refuse_deployment(workspace, properties["egressPublicNetworkAccess"])
+            managed_network.refuse_deployment(self._cloud, workspace, properties["egressPublicNetworkAccess"])
         self._pin(workspace, properties)
         model = endpoint_rules.asset(self._cloud, workspace, properties["model"], "models", "properties.model")
         endpoint_rules.check_sources(self._cloud, workspace, properties, model)

@@ -110,7 +110,7 @@ def properties(
         **{name: _text(sent, name) for name in DEPENDENCIES},
         "hbiWorkspace": flag(sent, "hbiWorkspace", False),
         "imageBuildCompute": read.text(sent, "imageBuildCompute", _WHERE) or "",
-        "v1LegacyMode": flag(sent, "v1LegacyMode", False),
+        "v1LegacyMode": _legacy(sent),
         "publicNetworkAccess": read.choice(sent, "publicNetworkAccess", ("Enabled", "Disabled"), "Enabled", _WHERE),
         "allowPublicAccessWhenBehindVnet": flag(sent, "allowPublicAccessWhenBehindVnet", False),
         "primaryUserAssignedIdentity": _text(sent, "primaryUserAssignedIdentity"),
@@ -139,6 +139,13 @@ def properties(
     wanted = read.mapping(sent, "managedNetwork", _WHERE)
     held = before.get("managedNetwork") or {}
     return {**found, "managedNetwork": managed_network.network(cloud, wanted, found, held, resource_id)}
+
+
+def _legacy(sent: dict[str, Any]) -> bool:
+    if flag(sent, "v1LegacyMode", False):
+        # It would take Azure ML's part of Resource Manager behind the workspace's walls.
+        raise not_emulated("v1LegacyMode, which is for version 1 of Azure ML's API")
+    return False
 
 
 def _allowed(sent: dict[str, Any]) -> list[str]:

@@ -136,7 +136,8 @@ class Workspaces:
         existing = workspace_of(self._cloud, call)
         self._refuse_busy(existing)
         sent = call.json()
-        properties = {**existing.properties, **read.mapping(sent, "properties")}
+        kept = managed_network.without_system_rules(existing.properties)
+        properties = {**kept, **read.mapping(sent, "properties")}
         body = {**existing.document, **sent, "properties": properties}
         if "identity" in sent:
             body["identity"] = _merged_identity(existing, read.mapping(sent, "identity"))

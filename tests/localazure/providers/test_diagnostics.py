@@ -50,6 +50,23 @@ def test_a_setting_is_made_changed_listed_and_deleted(logged: Cloud) -> None:
     assert logged.refusal(logged.send("GET", path), 404)
 
 
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{**EVERYTHING, "retentionPolicy": {"enabled": True, "days": 30}}], "does not support retention"),
+        ([{**EVERYTHING, "retentionPolicy": {"enabled": "no"}}], "retentionPolicy.enabled"),
+        ([{**EVERYTHING, "retentionPolicy": {"enabled": False, "days": -3}}], "retentionPolicy.days"),
+        ([{**EVERYTHING, "timeGrain": 5}], "timeGrain"),
+        ([EVERYTHING, {"category": "AuditEvent", "enabled": True}], "does not support mix"),
+        ([{"category": each, "enabled": True} for each in ("AuditEvent", "auditEvent")], "more than once"),
+        ([EVERYTHING, EVERYTHING], "more than once"),
+    ],
+)
+def test_entries_that_azure_refuses_are_refused(logged: Cloud, entries: Any, said: str) -> None:
+    assert said in logged.refusal(logged.send("PUT", setting(vault(logged)), body(logged, *entries)), 400)
+    assert logged.refusal(logged.send("GET", setting(vault(logged))), 404)
+
+
 def test_each_type_tells_its_categories(logged: Cloud) -> None:
     path = f"{vault(logged)}/{INSIGHTS}/diagnosticSettingsCategories"
     names = [each["name"] for each in logged.get(path)["value"]]

@@ -48,6 +48,39 @@ def test_a_network_that_lets_out_only_what_is_approved_has_azures_own_rules(clou
     assert {each["name"]: each["properties"] for each in listed} == found["outboundRules"]
 
 
+def test_a_network_that_lets_all_out_has_endpoints_to_what_takes_no_public_requests(cloud: Cloud) -> None:
+    cloud.send("PATCH", storage(cloud), {"properties": {"publicNetworkAccess": "Disabled"}})
+    found = isolate(cloud, "AllowInternetOutbound")["outboundRules"]
+    ends = {
+        each["destination"]["subresourceTarget"]: each["destination"]["serviceResourceId"] for each in found.values()
+    }
+    assert ends == {"blob": storage(cloud), "file": storage(cloud)}, "and none to the vault, which takes them"
+
+
+@pytest.mark.parametrize("category", ["Required", "Recommended", "Dependency"])
+def test_azures_own_rules_are_not_taken_back(cloud: Cloud, category: str) -> None:
+    found = isolate(cloud, "AllowOnlyApprovedOutbound")["outboundRules"]
+    own = isolated(cloud, "AllowOnlyApprovedOutbound", outboundRules=found)
+    assert "Azure's own" in cloud.refusal(cloud.send("PUT", cloud.workspace, own), 400)
+    sent = {**private(cloud, "queue"), "category": category}
+    assert category in cloud.refusal(cloud.send("PUT", rule(cloud, "queues"), {"properties": sent}), 400)
+    patched = cloud.send("PATCH", cloud.workspace, {"properties": {"friendlyName": "mine"}})
+    assert patched.status_code == 202, "a PATCH does not speak of them"
+    cloud.wait(patched)
+    assert rules(cloud) == found
+
+
+def test_a_network_has_one_endpoint_to_a_part_of_a_resource(cloud: Cloud) -> None:
+    isolate(cloud, "AllowOnlyApprovedOutbound")
+    assert "__SYS_PE_" in cloud.refusal(cloud.send("PUT", rule(cloud, "a"), {"properties": private(cloud)}), 400)
+    cloud.put(rule(cloud, "queues"), {"properties": private(cloud, "queue")})
+    cloud.put(rule(cloud, "queues"), {"properties": private(cloud, "queue")})
+    twice = cloud.send("PUT", rule(cloud, "again"), {"properties": private(cloud, "queue")})
+    assert "'queues'" in cloud.refusal(twice, 400)
+    body = isolated(cloud, "AllowOnlyApprovedOutbound", outboundRules={"again": private(cloud, "queue")})
+    assert "'queues'" in cloud.refusal(cloud.send("PUT", cloud.workspace, body), 400)
+
+
 def test_a_rule_is_made_shown_by_its_workspace_and_deleted(cloud: Cloud) -> None:
     isolate(cloud, "AllowOnlyApprovedOutbound")
     made = cloud.put(rule(cloud), {"properties": FQDN})

@@ -45,6 +45,10 @@ def rule(name: str = "https", **properties: Any) -> dict[str, Any]:
     return {"name": name, "properties": {**RULE, **properties}}
 
 
+def delegation(service: str) -> dict[str, Any]:
+    return {"name": "d", "properties": {"serviceName": service}}
+
+
 # Networks -----------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +112,9 @@ def test_a_delegation_has_what_azure_fills_in(cloud: Cloud) -> None:
         ("10.0.1.128/25", "NetcfgSubnetRangesOverlap"),
         ("10.0.3.1/24", "InvalidCIDRNotation"),
         ("ten", "InvalidCIDRNotation"),
+        ("10.0.3.0/30", "NetcfgInvalidSubnet"),
+        ("10.0.3.1/32", "NetcfgInvalidSubnet"),
+        ("fd00::/60", "NetcfgInvalidSubnet"),
     ],
 )
 def test_a_subnet_lies_in_its_network_beside_the_others(cloud: Cloud, prefix: str, code: str) -> None:
@@ -126,12 +133,32 @@ def test_a_subnet_lies_in_its_network_beside_the_others(cloud: Cloud, prefix: st
         (network_body(named("a", networkSecurityGroup={"id": "/nothing"})), "/nothing"),
         (network_body(named("a", privateEndpointNetworkPolicies="Off")), "Off"),
         (network_body(named("a", delegations=[{"name": "d"}])), "serviceName"),
+        (network_body(named("a", delegations=[delegation("Nonsense/things")])), "InvalidServiceNameOnDelegation"),
+        (network_body(prefix="224.0.0.0/8"), "AddressPrefixNotAllowed"),
+        (network_body(prefix="127.0.0.0/16"), "AddressPrefixNotAllowed"),
+        (network_body(prefix="169.254.0.0/16"), "AddressPrefixNotAllowed"),
+        (network_body(prefix="168.63.129.0/24"), "AddressPrefixNotAllowed"),
     ],
 )
 def test_a_network_that_says_something_wrong_is_not_created(cloud: Cloud, body: Any, said: str) -> None:
     assert said in cloud.refusal(cloud.send("PUT", network(cloud), body), 400)
     assert cloud.send("GET", network(cloud)).status_code == 404
     assert cloud.send("GET", subnet(cloud, "a")).status_code == 404
+
+
+def test_a_delegated_subnet_takes_no_private_endpoint(cloud: Cloud) -> None:
+    cloud.put(network(cloud), network_body(named("endpoints", delegations=[delegation("microsoft.web/serverfarms")])))
+    refused = cloud.refusal(cloud.send("PUT", endpoint(cloud), endpoint_body(cloud, storage(cloud), "blob")), 400)
+    assert "PrivateEndpointCreationNotAllowedAsSubnetIsDelegated" in refused
+
+
+def test_a_subnet_in_use_is_not_delegated(cloud: Cloud) -> None:
+    with_network(cloud)
+    cloud.put(endpoint(cloud), endpoint_body(cloud, storage(cloud), "blob"))
+    delegated = subnet_body(delegations=[delegation("Microsoft.Web/serverFarms")])
+    refused = cloud.refusal(cloud.send("PUT", subnet(cloud), delegated), 400)
+    assert "SubnetDelegationsCannotChangeWhenSubnetUsedByResource" in refused
+    cloud.put(subnet(cloud), subnet_body())
 
 
 def test_a_subnet_with_a_private_endpoint_is_neither_moved_nor_deleted(cloud: Cloud) -> None:
@@ -153,6 +180,13 @@ def test_a_security_group_has_azures_own_rules_beside_yours(cloud: Cloud) -> Non
     found = cloud.put(group(cloud), group_body(rule()))["properties"]
     assert found["securityRules"][0]["properties"]["access"] == "Allow", "answered in Azure's own case"
     assert [each["properties"]["priority"] for each in found["defaultSecurityRules"]] == [65000, 65001, 65500] * 2
+
+
+def test_a_rule_takes_ports_ranges_addresses_and_tags(cloud: Cloud) -> None:
+    ports = {"destinationPortRange": None, "destinationPortRanges": ["80", "8000-8090", "0-65535"]}
+    sources = {"sourceAddressPrefix": None, "sourceAddressPrefixes": ["10.1.2.3", "10.0.0.0/8", "2001:db8::/32"]}
+    tagged = {"priority": 101, "destinationAddressPrefix": "Storage.EastUS"}
+    cloud.put(group(cloud), group_body(rule(**ports, **sources), rule("tagged", **tagged)))
 
 
 def test_rules_are_made_alone_listed_and_deleted(cloud: Cloud) -> None:
@@ -193,6 +227,13 @@ def test_a_security_group_that_a_subnet_has_is_not_deleted(cloud: Cloud) -> None
         ([rule(protocol="Sctp")], "Sctp"),
         ([rule(direction=None)], "direction"),
         ([rule(sourceAddressPrefix=None)], "sourceAddressPrefix"),
+        ([rule(destinationPortRange="banana")], "SecurityRuleInvalidPortRange"),
+        ([rule(destinationPortRange="70000")], "SecurityRuleInvalidPortRange"),
+        ([rule(sourcePortRange="90-80")], "SecurityRuleInvalidPortRange"),
+        ([rule(destinationPortRanges=[443])], "destinationPortRanges[0]"),
+        ([rule(destinationPortRanges=["80,443"])], "SecurityRuleInvalidPortRange"),
+        ([rule(sourceAddressPrefix="AzureBastionSubnet")], "SecurityRuleInvalidAddressPrefix"),
+        ([rule(sourceAddressPrefixes=["20.20.20.20/16"])], "SecurityRuleInvalidAddressPrefix"),
     ],
 )
 def test_a_rule_that_says_something_wrong_is_not_created(cloud: Cloud, rules: Any, said: str) -> None:

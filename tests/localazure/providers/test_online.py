@@ -12,6 +12,7 @@ import pytest
 
 from localazure.providers.ml import content
 from localazure.serving import DeploymentSpec, Probe, Probes, ServingError
+from tests.localazure.providers import networking
 from tests.localazure.providers.conftest import Cloud, until
 
 
@@ -400,6 +401,9 @@ def test_what_is_collected_is_kept_in_canonical_form_with_its_defaults(cloud: Cl
     logging = {"captureHeaders": ["x-request-id"]}
     told = {"collections": collections, "rollingRate": "minute", "requestLogging": logging, "unknown": 1}
     body = cloud.deployment_body(dataCollector=told, appInsightsEnabled=True, egressPublicNetworkAccess="disabled")
+    networking.with_network(cloud)
+    link = networking.endpoint_body(cloud, cloud.workspace, "amlworkspace")
+    cloud.put(networking.endpoint(cloud), link)
     found = cloud.put(f"{endpoint}/deployments/third", body)["properties"]
     none = {"clientId": None, "dataId": None}
     assert found["dataCollector"] == {

@@ -13,6 +13,7 @@ from tests.localazure.providers.networking import (
     gone,
     link_body,
     network,
+    network_body,
     storage,
     subnet,
     vault,
@@ -267,6 +268,52 @@ def test_a_network_is_linked_once_to_a_zone_and_to_one_zone_of_a_name(net: Cloud
     assert "overlapping" in net.refusal(net.send("PUT", f"{other}/virtualNetworkLinks/net", link_body(net)), 400)
     nothing = link_body(net, virtualNetwork={"id": network(net, "none")})
     assert "none" in net.refusal(net.send("PUT", f"{other}/virtualNetworkLinks/other", nothing), 400)
+
+
+def test_a_linked_network_that_goes_takes_its_links_along(net: Cloud) -> None:
+    net.put(zone(net), {"location": "global"})
+    net.put(f"{zone(net)}/virtualNetworkLinks/net", link_body(net))
+    gone(net, network(net))
+    assert net.get(f"{zone(net)}/virtualNetworkLinks")["value"] == []
+    assert net.get(zone(net))["properties"]["numberOfVirtualNetworkLinks"] == 0
+    gone(net, zone(net))
+
+
+def test_a_network_that_goes_with_its_group_takes_its_links_along(net: Cloud) -> None:
+    nets = net.group.replace("/rg", "/nets")
+    net.put(nets, {"location": "eastus"})
+    far = network(net).replace("/resourceGroups/rg/", "/resourceGroups/nets/")
+    net.put(far, network_body())
+    net.put(zone(net), {"location": "global"})
+    net.put(f"{zone(net)}/virtualNetworkLinks/far", link_body(net, virtualNetwork={"id": far}))
+    net.wait(net.send("DELETE", nets))
+    assert net.get(zone(net))["properties"]["numberOfVirtualNetworkLinks"] == 0
+
+
+def test_a_network_registers_its_machines_in_one_zone(net: Cloud) -> None:
+    body = link_body(net, registrationEnabled=True)
+    for name in ("a.internal", "b.internal"):
+        net.put(zone(net, name), {"location": "global"})
+    first = f"{zone(net, 'a.internal')}/virtualNetworkLinks/net"
+    net.put(first, body)
+    net.put(first, body)
+    second = f"{zone(net, 'b.internal')}/virtualNetworkLinks/net"
+    assert "auto-registration" in net.refusal(net.send("PUT", second, body), 409)
+    net.put(second, link_body(net))
+
+
+@pytest.mark.parametrize("name", ["azure.com", "core.windows.net", "Microsoft.com", "windows.net"])
+def test_a_zone_does_not_take_a_name_of_azures_own(cloud: Cloud, name: str) -> None:
+    assert "reserved" in cloud.refusal(cloud.send("PUT", zone(cloud, name), {"location": "global"}), 400)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "said"), [(["banana"], "banana"), ([f"10.0.0.{at}" for at in range(21)], "up to 20")]
+)
+def test_a_record_says_addresses_and_not_too_many(net: Cloud, addresses: list[str], said: str) -> None:
+    net.put(zone(net), {"location": "global"})
+    body = {"properties": {"ttl": 60, "aRecords": [{"ipv4Address": each} for each in addresses]}}
+    assert said in net.refusal(net.send("PUT", f"{zone(net)}/A/host", body), 400)
 
 
 def test_a_record_is_made_listed_and_deleted(net: Cloud) -> None:

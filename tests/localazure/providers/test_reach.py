@@ -12,8 +12,18 @@ import httpx
 import pytest
 
 from localazure.settings import Settings
-from tests.localazure.providers.conftest import Cloud, FakeServing, booted
-from tests.localazure.providers.networking import endpoint, endpoint_body, storage, subnet, subnet_body, with_network
+from tests.localazure.providers.conftest import Cloud, FakeServing, booted, served
+from tests.localazure.providers.networking import (
+    endpoint,
+    endpoint_body,
+    named,
+    network,
+    network_body,
+    storage,
+    subnet,
+    subnet_body,
+    with_network,
+)
 
 BLOBS = "storage1.blob.core.windows.net"
 Origin = Literal["private", "public"]
@@ -167,11 +177,82 @@ def test_resource_manager_is_reached_from_everywhere_and_the_run_history_is_not(
     assert answer.json()["error"]["code"] == "UserError"
 
 
+def run_history(cloud: Cloud, app: Any) -> int:
+    """The status of the answer to whoever asks an application for a run of the workspace."""
+    sent = {"Host": "eastus.api.azureml.ms", "Authorization": f"Bearer {cloud.token}"}
+    with served(app) as url, httpx.Client(base_url=url, headers=sent, trust_env=False) as client:
+        return client.get(f"/history/v1.0{cloud.workspace}/runs/any").status_code
+
+
+def test_the_run_history_goes_by_who_asks_wherever_clients_are(inside: Cloud) -> None:
+    change(inside, inside.workspace, publicNetworkAccess="Disabled")
+    link(inside, inside.workspace, "amlworkspace")
+    assert run_history(inside, inside.azure.app) == 404, "there is no such run, which a client learns"
+    assert run_history(inside, inside.azure._public_app) == 403, "a Logic App is on the internet"
+
+
+def test_a_jobs_own_calls_reach_its_run_history_while_clients_are_outside(outside: Cloud) -> None:
+    change(outside, outside.workspace, publicNetworkAccess="Disabled")
+    link(outside, outside.workspace, "amlworkspace")
+    assert run_history(outside, outside.azure.app) == 403
+    assert run_history(outside, outside.azure.inner_app) == 404
+
+
+def is_walled_within(cloud: Cloud) -> bool:
+    """Whether the workspace's machines do not reach the blobs."""
+    return cloud.azure._reach.refusal(BLOBS, "managed") is not None
+
+
+def test_machines_in_no_network_of_ones_own_reach_no_private_endpoint_there(inside: Cloud) -> None:
+    close_storage(inside)
+    link(inside, storage(inside), "blob")
+    assert is_walled_within(inside), "they are in a network of Azure's"
+    inside.put(network(inside, "far"), network_body(named("train", "10.9.1.0/24"), prefix="10.9.0.0/16"))
+    cluster(inside, "far", f"{network(inside, 'far')}/subnets/train")
+    assert is_walled_within(inside), "nor does that network lead there"
+    inside.put(subnet(inside, "train"), subnet_body("10.0.2.0/24"))
+    cluster(inside, "near", subnet(inside, "train"))
+    assert not is_walled_within(inside)
+
+
+def test_a_firewall_lets_in_the_machines_of_its_subnets(inside: Cloud) -> None:
+    inside.put(subnet(inside), subnet_body(serviceEndpoints=[{"service": "Microsoft.Storage"}]))
+    rules = [{"id": subnet(inside), "action": "Allow"}]
+    change(inside, storage(inside), networkAcls={"defaultAction": "Deny", "virtualNetworkRules": rules})
+    assert is_walled_within(inside)
+    cluster(inside, "near", subnet(inside))
+    assert not is_walled_within(inside)
+
+
+def cluster(cloud: Cloud, name: str, place: str) -> None:
+    """Makes a cluster in a subnet."""
+    own = {"vmSize": "Standard_DS3_v2", "scaleSettings": {"maxNodeCount": 1}, "subnet": {"id": place}}
+    body = {"location": "eastus", "properties": {"computeType": "AmlCompute", "properties": own}}
+    cloud.put(f"{cloud.workspace}/computes/{name}", body)
+
+
+def deploy(cloud: Cloud, name: str, egress: str) -> httpx.Response:
+    body = cloud.deployment_body(egressPublicNetworkAccess=egress)
+    return cloud.send("PUT", f"{cloud.endpoint()}/deployments/{name}", body)
+
+
+def test_a_deployment_reaches_its_workspace_over_the_public_network_or_by_a_private_endpoint(inside: Cloud) -> None:
+    assert "needs a private endpoint" in inside.refusal(deploy(inside, "blue", "Disabled"), 400)
+    inside.wait(deploy(inside, "green", "Enabled"))
+    close_storage(inside)
+    change(inside, inside.workspace, publicNetworkAccess="Disabled")
+    assert "takes no public requests" in inside.refusal(deploy(inside, "blue", "Enabled"), 400)
+    link(inside, inside.workspace, "amlworkspace")
+    assert is_walled_within(inside)
+    inside.wait(deploy(inside, "blue", "Disabled"))
+    assert not is_walled_within(inside), "Azure gives it a private endpoint of its own to the workspace's blobs"
+
+
 def test_what_runs_in_a_managed_network_reaches_what_that_is_linked_with(outside: Cloud) -> None:
     close_storage(outside)
     azure = outside.azure
     outside.wait(outside.send("DELETE", outside.endpoint()))
-    assert azure.inner_upstream(BLOBS) == azure._control_port, "nothing links them yet"
+    assert azure.inner_upstream(BLOBS) == azure._inner_port, "nothing links them yet"
     change(outside, outside.workspace, managedNetwork={"isolationMode": "AllowInternetOutbound"})
     outside.wait(outside.send("POST", f"{outside.workspace}/provisionManagedNetwork", {}))
     assert azure.inner_upstream(BLOBS) is None, "Azurite answers"

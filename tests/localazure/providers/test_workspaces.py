@@ -199,6 +199,11 @@ def test_other_kinds_of_workspaces_are_not_emulated_and_say_so(cloud: Cloud, kin
     assert kind in cloud.refusal(cloud.send("PUT", other(cloud), {**body(cloud), "kind": kind.lower()}), 501)
 
 
+def test_the_mode_for_version_1_of_the_api_is_not_emulated_and_says_so(cloud: Cloud) -> None:
+    assert "v1LegacyMode" in cloud.refusal(cloud.send("PUT", other(cloud), body(cloud, v1LegacyMode=True)), 501)
+    cloud.put(other(cloud), body(cloud, v1LegacyMode=False))
+
+
 @pytest.mark.parametrize("name", ["ab", "-abc", "a" * 34, "a.b.c"])
 def test_a_bad_name_is_refused(cloud: Cloud, name: str) -> None:
     assert "workspace name" in cloud.refusal(cloud.send("PUT", other(cloud, name), body(cloud)), 400)
