@@ -82,3 +82,13 @@ def test_prod_goes_only_when_its_protection_is_lifted(clone: Clone) -> None:
     goes(clone, "prod")
     comes_up_and_stays(clone, "prod")
     goes(clone, "prod")
+
+
+def test_prod_is_not_deployed_from_outside_its_network(clone: Clone) -> None:
+    (clone.path / ".localazure").mkdir(exist_ok=True)
+    (clone.path / ".localazure/settings.json").write_text('{"client_network": "public"}')
+    set_up(clone, "prod")
+    refused = clone.with_local_azure("make up STACK=prod")
+    assert refused.code != 0
+    assert "deploy from a machine in the network of the workspace" in " ".join(refused.out.split())
+    assert "Traceback" not in refused.out
