@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from policies.rule import AnyRule, Finding, is_called
 
 FILE = Path(__file__).with_name("exemptions.yaml")
 KEYS = {"rule", "resources", "stacks", "reason", "review"}
+# How far ahead the day of review may be: an exemption that nobody looks at again is a rule that was dropped.
+LONGEST = timedelta(days=2 * 365)
 # Rules that the real Checkov has and the pack has not: tests/policies/test_checkov.py holds their exemptions.
 CHECKOV = ("CKV_AZURE_", "CKV2_AZURE_")
 
@@ -48,26 +50,38 @@ class Exemption:
         return f"{self.rule} on {self.resources} in {', '.join(self.stacks)}"
 
 
-def load(file: Path = FILE) -> list[Exemption]:
+def load(file: Path = FILE, today: date | None = None) -> list[Exemption]:
     """Reads the exemptions. Raises `ExemptionError` with all that is wrong in the file."""
-    entries = yaml.safe_load(file.read_text(encoding="utf-8")) or []
-    problems = [f"{file.name}[{at}]: {problem}" for at, entry in enumerate(entries) for problem in _wrong_with(entry)]
-    if problems:
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    except yaml.YAMLError as error:
+        raise ExemptionError(f"{file.name} is no YAML: {error}") from None
+    if not isinstance(entries, list):
+        raise ExemptionError(f"{file.name} is no list; each exemption begins with `- rule:`.")
+    latest = (today or datetime.now(UTC).date()) + LONGEST
+    found = ((at, problem) for at, entry in enumerate(entries) for problem in _wrong_with(entry, latest))
+    if problems := [f"{file.name}[{at}]: {problem}" for at, problem in found]:
         raise ExemptionError("\n".join(problems))
     return [Exemption(**{**entry, "stacks": tuple(entry["stacks"])}) for entry in entries]
 
 
-def _wrong_with(entry: Any) -> Iterator[str]:
+def _wrong_with(entry: Any, latest: date) -> Iterator[str]:
     if not isinstance(entry, dict) or set(entry) != KEYS:
         given = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
         yield f"has {given}; each exemption has exactly {', '.join(sorted(KEYS))}."
         return
-    if not (isinstance(entry["stacks"], list) and entry["stacks"]):
-        yield f"stacks is {entry['stacks']!r}; list the stacks it holds in, as [prod]."
+    stacks, resources, review = entry["stacks"], entry["resources"], entry["review"]
+    if not (isinstance(stacks, list) and stacks and all(isinstance(each, str) for each in stacks)):
+        yield f"stacks is {stacks!r}; list the names of the stacks it holds in, as [prod]."
+    if not isinstance(resources, str) or not resources.strip("*?"):
+        yield f"resources is {resources!r}; name what is exempted, or a part of it, as workspace-*."
     if not (isinstance(entry["reason"], str) and entry["reason"].strip()):
         yield "reason is empty; say why the rule does not hold here."
-    if not isinstance(entry["review"], date):
-        yield f"review is {entry['review']!r}; it is the day by which somebody looks at it again, as 2027-01-31."
+    # Not isinstance: a moment is a date to Python, and cannot be compared with one.
+    if type(review) is not date:
+        yield f"review is {review!r}; it is the day by which somebody looks at it again, as 2027-01-31."
+    elif review > latest:
+        yield f"review is {review}; nobody knows so far ahead: {latest} at the latest."
     name = str(entry["rule"])
     if not name.startswith(CHECKOV) and not any(is_called(rule, name) for rule in RULES):
         yield f"rule {name} is none of the pack's, nor of Checkov's; docs/guides/policy.md lists them."

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from policies.resource import Resource
 from policies.rule import RuleSet
-from policies.workspaces import DIAGNOSTICS, PRIVATE_ENDPOINT, keeps_logs, without
+from policies.workspaces import CONNECTIONS, DIAGNOSTICS, PRIVATE_ENDPOINT, keeps_logs, leading_to, without
 
 ACCOUNT = "storage:StorageAccount"
 CONTAINER = "storage:BlobContainer"
 BLOBS = "storage:BlobServiceProperties"
+# Each service of an account has logs of its own; the account itself has none.
+LOGGED = ("blobservices", "queueservices", "tableservices")
 REPLICATED = ("Standard_GRS", "Standard_RAGRS", "Standard_GZRS", "Standard_RAGZRS")
 
 RULES = RuleSet()
@@ -106,12 +108,21 @@ def storage_soft_delete(resources: Sequence[Resource]) -> Iterator[Resource]:
 
 @RULES.stack_rule("storage-private-endpoint", sources=("CKV2_AZURE_33",))
 def storage_private_endpoint(resources: Sequence[Resource]) -> Iterator[Resource]:
-    """A private endpoint leads to the storage account: network.mode managed or byo, without publicAccess enabled."""
-    return without(resources, ACCOUNT, PRIVATE_ENDPOINT, "privateLinkServiceConnections")
+    """A private endpoint leads to the storage account's blobs: network.mode managed or byo, without publicAccess
+    enabled."""
+    return without(resources, ACCOUNT, PRIVATE_ENDPOINT, CONNECTIONS, leading_to(resources, "blob"))
 
 
 @RULES.stack_rule("storage-logs", sources=("CKV_AZURE_33", "CKV2_AZURE_20", "CKV2_AZURE_21"))
 def storage_logs(resources: Sequence[Resource]) -> Iterator[Resource]:
     """Who reads, writes and deletes blobs, queues and tables is logged: security.diagnostics: true."""
     keeping = [each for each in resources if each.kind == DIAGNOSTICS and keeps_logs(each)]
-    return without(resources, ACCOUNT, DIAGNOSTICS, "resourceUri", keeping)
+    for account in (each for each in resources if each.kind == ACCOUNT):
+        own = [each.get("resourceUri") for each in keeping if account.name in each.needs.get("resourceUri", ())]
+        if not all(any(_may_be(uri, service) for uri in own) for service in LOGGED):
+            yield account
+
+
+def _may_be(uri: object, service: str) -> bool:
+    """Whether an id is that of a service; one that is not known yet may be."""
+    return not isinstance(uri, str) or f"/{service}/" in uri.lower()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from policies.resource import Resource
 from policies.rule import RuleSet
-from policies.workspaces import PRIVATE_ENDPOINT, without
+from policies.workspaces import CONNECTIONS, PRIVATE_ENDPOINT, leading_to, without
 
 VAULT = "keyvault:Vault"
 SECRET = "keyvault:Secret"
@@ -40,7 +40,7 @@ def vault_default_deny(vault: Resource) -> bool:
 @RULES.stack_rule("vault-private-endpoint", sources=("CKV2_AZURE_32",))
 def vault_private_endpoint(resources: Sequence[Resource]) -> Iterator[Resource]:
     """A private endpoint leads to the vault: network.mode managed or byo, without publicAccess enabled."""
-    return without(resources, VAULT, PRIVATE_ENDPOINT, "privateLinkServiceConnections")
+    return without(resources, VAULT, PRIVATE_ENDPOINT, CONNECTIONS, leading_to(resources, "vault"))
 
 
 @RULES.rule("vault-rbac", VAULT)

@@ -4,6 +4,7 @@ PSRule's ids are those of PSRule.Rules.Azure, Azure Policy's the GUIDs of its bu
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from policies.resource import UNKNOWN, Resource, get
 from policies.rule import RuleSet
@@ -11,6 +12,7 @@ from policies.rule import RuleSet
 WORKSPACE = "machinelearningservices:Workspace"
 COMPUTE = "machinelearningservices:Compute"
 PRIVATE_ENDPOINT = "network:PrivateEndpoint"
+CONNECTIONS = "privateLinkServiceConnections"
 DIAGNOSTICS = "monitor:DiagnosticSetting"
 # The two that are machines of the workspace; a Kubernetes cluster is attached, and has rules of its own.
 MACHINES = ("AmlCompute", "ComputeInstance")
@@ -78,7 +80,7 @@ def workspace_approved_outbound(workspace: Resource) -> bool:
 def workspace_outbound_private(workspace: Resource) -> bool:
     """The workspace's managed network reaches at least one resource by a private endpoint (outboundRules)."""
     rules = workspace.get("managedNetwork.outboundRules") or {}
-    return rules is UNKNOWN or any(get(rule, "type") == "PrivateEndpoint" for rule in rules.values())
+    return rules is UNKNOWN or any(get(rule, "type") in ("PrivateEndpoint", UNKNOWN) for rule in rules.values())
 
 
 @RULES.stack_rule(
@@ -90,7 +92,7 @@ def workspace_outbound_private(workspace: Resource) -> bool:
 )
 def workspace_private_endpoint(resources: Sequence[Resource]) -> Iterator[Resource]:
     """A private endpoint leads to the workspace: network.mode managed or byo, without publicAccess enabled."""
-    return without(resources, WORKSPACE, PRIVATE_ENDPOINT, "privateLinkServiceConnections")
+    return without(resources, WORKSPACE, PRIVATE_ENDPOINT, CONNECTIONS, leading_to(resources, "amlworkspace"))
 
 
 @RULES.stack_rule("workspace-logs", sources=("AzurePolicy:afe0c3be-ba3b-4544-ba52-0c99672a8ad6",))
@@ -150,6 +152,21 @@ def keeps_logs(setting: Resource) -> bool:
     """Whether a diagnostic setting keeps any log at all."""
     logs = setting.get("logs") or []
     return logs is UNKNOWN or any(get(log, "enabled") for log in logs)
+
+
+def leading_to(resources: Sequence[Resource], part: str) -> list[Resource]:
+    """The private endpoints that lead to a part of a resource (`blob`, `vault`), or may: of what is not known yet."""
+    endpoints = [each for each in resources if each.kind == PRIVATE_ENDPOINT]
+    return [each for each in endpoints if any(_holds(groups, part) for groups in _groups(each))]
+
+
+def _groups(endpoint: Resource) -> list[Any]:
+    connections = endpoint.get(CONNECTIONS)
+    return [UNKNOWN] if connections is UNKNOWN else [get(each, "groupIds") for each in connections or []]
+
+
+def _holds(groups: Any, part: str) -> bool:
+    return groups is UNKNOWN or any(group in (part, UNKNOWN) for group in groups or [])
 
 
 def without(

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from policies import exemptions
 from tools import setup, up
 from tools.cache import alone, cache_dir, digest, provide, run
 from tools.recovery import RecoveryError
@@ -31,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("stack")
     stack = parser.parse_args(arguments).stack
     try:
+        # Here too: what is wrong in that file would be a traceback in the engine's output.
+        exemptions.load()
         environment = up.prepare(stack)
         with pack(environment) as (folder, with_plugin):
             options = [*up.preview_options(stack, environment), "--policy-pack", str(folder)]
             return up.pulumi(["preview", *options], with_plugin)
-    except (up.UpError, setup.SetupError, RecoveryError) as error:
+    except (up.UpError, setup.SetupError, RecoveryError, exemptions.ExemptionError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

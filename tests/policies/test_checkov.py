@@ -139,18 +139,21 @@ def test_checkov_looked_at_all_that_it_has_rules_for(results: dict[str, Results]
 
 
 @pytest.mark.slow
-def test_checkov_finds_nothing_on_prod_that_is_not_exempted(
-    results: dict[str, Results], rendered: dict[str, Rendered]
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_checkov_finds_nothing_on_a_strict_stack_that_is_not_exempted(
+    stack: str, results: dict[str, Results], rendered: dict[str, Rendered]
 ) -> None:
     written = exemptions.load()
-    found = by_name(results["prod"].failed, rendered["prod"])
+    found = by_name(results[stack].failed, rendered[stack])
     covering = {
-        (check, resource): [each for each in written for rule in rules_of(check) if each.covers("prod", rule, resource)]
+        (check, resource): [each for each in written for rule in rules_of(check) if each.covers(stack, rule, resource)]
         for check, resource in found
     }
-    assert [finding for finding, by in covering.items() if not by] == []
+    # Of a difference there is no exemption: the pack, which finds nothing there, would say that it covers nothing.
+    left = {check for (check, _), by in covering.items() if not by}
+    assert left == ({"CKV_AZURE_36"} if stack == "staging" else set())
     needed = [each for by in covering.values() for each in by]
-    own = [each for each in written if each.holds_in("prod") and not each.is_the_packs()]
+    own = [each for each in written if each.holds_in(stack) and not each.is_the_packs()]
     assert [str(each) for each in own if each not in needed] == [], "exemptions of what Checkov no longer finds"
 
 

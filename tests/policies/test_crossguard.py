@@ -121,7 +121,8 @@ def test_a_rule_over_the_stack_goes_by_whose_output_a_property_is_made_of(wrappe
     policy = named(wrapper, "prod")["vault-private-endpoint"]
     vault = resource("keyvault:Vault", "workspace-vault", {}, property_dependencies={})
     needs = {"privateLinkServiceConnections": [vault]}
-    link = resource("network:PrivateEndpoint", "link", {}, property_dependencies=needs)
+    connections = {"privateLinkServiceConnections": [{"groupIds": ["vault"]}]}
+    link = resource("network:PrivateEndpoint", "link", connections, property_dependencies=needs)
     assert policy.reports(SimpleNamespace(resources=[vault])) == [("", vault.urn)]
     assert policy.reports(SimpleNamespace(resources=[vault, link])) == []
 

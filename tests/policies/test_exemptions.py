@@ -1,6 +1,6 @@
 """Layer: the policy pack's written exemptions, over findings made by hand."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,21 @@ def test_the_day_of_review_itself_is_not_past() -> None:
     ("change", "said"),
     [
         ({"rule": "registry-admin"}, "rule registry-admin is none of the pack's"),
-        ({"stacks": "prod"}, "stacks is 'prod'; list the stacks"),
+        ({"stacks": "prod"}, "stacks is 'prod'; list the names"),
         ({"stacks": []}, "stacks is []"),
         ({"reason": "  "}, "reason is empty"),
+        ({"stacks": ["prod", 3]}, "stacks is ['prod', 3]"),
+        ({"stacks": [["prod"]]}, "stacks is [['prod']]"),
+        ({"resources": "*"}, "resources is '*'; name what is exempted"),
+        ({"resources": "?*"}, "resources is '?*'"),
+        ({"resources": 3}, "resources is 3"),
+        ({"reason": 3}, "reason is empty"),
+        ({"rule": 3}, "rule 3 is none of the pack's"),
+        ({"rule": ["registry-admin-user"]}, "rule ['registry-admin-user'] is none"),
         ({"review": "soon"}, "review is 'soon'"),
+        ({"review": datetime(2027, 1, 31, 10)}, "review is datetime.datetime(2027, 1, 31"),
+        ({"review": 2027}, "review is 2027"),
+        ({"review": date(2029, 1, 1)}, "review is 2029-01-01; nobody knows so far ahead: 2028-11-30 at the latest"),
         (
             {"expires": date(2027, 1, 1)},
             "has expires, reason, resources, review, rule, stacks; each exemption has exactly",
@@ -91,8 +102,22 @@ def test_an_exemption_that_is_not_whole_is_refused(tmp_path: Path, change: dict[
     file = tmp_path / "exemptions.yaml"
     file.write_text(yaml.safe_dump([ENTRY, {**ENTRY, **change}]))
     with pytest.raises(ExemptionError) as error:
-        load(file)
+        load(file, TODAY)
     assert f"exemptions.yaml[1]: {said}" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["rule: x", "3", "- rule: [", "prod"])
+def test_a_file_that_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "exemptions.yaml"
+    file.write_text(text)
+    with pytest.raises(ExemptionError, match=r"^exemptions\.yaml is no (list|YAML)"):
+        load(file)
+
+
+def test_the_last_day_of_two_years_may_be_the_day_of_review(tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.yaml"
+    file.write_text(yaml.safe_dump([{**ENTRY, "review": date(2028, 11, 30)}]))
+    assert len(load(file, TODAY)) == 1
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -80,7 +80,11 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [{}, network("AllowInternetOutbound"), network("Disabled")],
     ),
     "workspace-outbound-private": (
-        [network("AllowOnlyApprovedOutbound", queue=PRIVATE_RULE)],
+        [
+            network("AllowOnlyApprovedOutbound", queue=PRIVATE_RULE),
+            network("AllowOnlyApprovedOutbound", queue=UNKNOWN),
+            network("AllowOnlyApprovedOutbound", queue={"type": UNKNOWN}),
+        ],
         [{}, network("AllowOnlyApprovedOutbound", pypi={"type": "FQDN"})],
     ),
     "compute-idle-shutdown": (
@@ -291,14 +295,26 @@ def held_by(kind: str, property_: str, **own: Any) -> Resource:
 
 
 LOGS = [{"categoryGroup": "allLogs", "enabled": True}]
-ENDPOINT = held_by("network:PrivateEndpoint", "privateLinkServiceConnections")
+
+
+def link(*groups: Any) -> Resource:
+    """A private endpoint to parts of it."""
+    connections = [{"groupIds": [*groups]}]
+    return Resource(
+        "network:PrivateEndpoint",
+        "holder",
+        {"privateLinkServiceConnections": connections},
+        needs={"privateLinkServiceConnections": frozenset({"it"})},
+    )
+
+
 KEPT = {"deleteRetentionPolicy": {"enabled": True, "days": 7}}
 OFF = {"deleteRetentionPolicy": {"enabled": False}}
 # The kind that the rule is about, what mends it, and what only seems to.
 TOGETHER = {
-    "workspace-private-endpoint": (f"{ML}:Workspace", ENDPOINT, Resource("network:PrivateEndpoint", "holder")),
-    "storage-private-endpoint": ("storage:StorageAccount", ENDPOINT, Resource("network:PrivateEndpoint", "holder")),
-    "vault-private-endpoint": ("keyvault:Vault", ENDPOINT, Resource("network:PrivateEndpoint", "holder")),
+    "workspace-private-endpoint": (f"{ML}:Workspace", link("amlworkspace"), link("blob")),
+    "storage-private-endpoint": ("storage:StorageAccount", link("blob"), link("file")),
+    "vault-private-endpoint": ("keyvault:Vault", link("vault"), link("blob")),
     "workspace-logs": (
         f"{ML}:Workspace",
         held_by("monitor:DiagnosticSetting", "resourceUri", logs=LOGS),
@@ -329,6 +345,33 @@ def test_a_rule_over_the_stack_asks_for_another_resource(id_: str) -> None:
     assert list(pack.broken_by(rule, [it, mends])) == []
     assert list(pack.broken_by(rule, [it, only_seems_to])) == [it]
     assert list(pack.broken_by(rule, [mends])) == [], "there is nothing that the rule is about"
+
+
+def setting(service: str, name: str, **own: Any) -> Resource:
+    uri = f"/subscriptions/s/storageAccounts/it/{service}/default"
+    properties = {"logs": LOGS, "resourceUri": uri, **own}
+    return Resource("monitor:DiagnosticSetting", name, properties, needs={"resourceUri": frozenset({"it"})})
+
+
+@pytest.mark.parametrize("id_", ["workspace-private-endpoint", "storage-private-endpoint", "vault-private-endpoint"])
+def test_an_endpoint_that_is_not_known_yet_or_leads_nowhere(id_: str) -> None:
+    kind, _, _ = TOGETHER[id_]
+    rule, it = BY_ID[id_], Resource(kind, "it")
+    for known in (link(UNKNOWN), held_by("network:PrivateEndpoint", "privateLinkServiceConnections")):
+        connections = known.properties or {"privateLinkServiceConnections": UNKNOWN}
+        seen = Resource(known.kind, "holder", connections, needs=known.needs)
+        assert list(pack.broken_by(rule, [it, seen])) == []
+    assert list(pack.broken_by(rule, [it, Resource("network:PrivateEndpoint", "holder")])) == [it]
+
+
+def test_the_logs_of_each_service_of_a_storage_account_are_kept() -> None:
+    rule, it = BY_ID["storage-logs"], Resource("storage:StorageAccount", "it")
+    each = [setting(f"{service}Services", service) for service in ("blob", "queue", "table")]
+    assert list(pack.broken_by(rule, [it, *each])) == []
+    files = setting("fileServices", "file")
+    assert list(pack.broken_by(rule, [it, files])) == [it], "those of files are none of blobs"
+    assert list(pack.broken_by(rule, [it, files, *each[:2]])) == [it], "once, whatever is missing"
+    assert list(pack.broken_by(rule, [it, setting("", "new", resourceUri=UNKNOWN)])) == []
 
 
 def test_every_rule_over_the_stack_is_tried() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from policies.exemptions import ExemptionError
 from tools import policy
 
 
@@ -42,3 +43,15 @@ def test_the_cli_finds_what_starts_that_runtime_on_path(handed: tuple[Path, dict
     assert plugin is not None
     done = subprocess.run([plugin, "127.0.0.1:4000", str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["-u", "-m", "pulumi.policy", "127.0.0.1:4000", str(folder)]
+
+
+def test_a_mistake_in_the_exemptions_is_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong() -> None:
+        raise ExemptionError("exemptions.yaml[0]: reason is empty")
+
+    monkeypatch.setattr(policy.exemptions, "load", wrong)
+    monkeypatch.setattr(policy.up, "prepare", lambda stack: pytest.fail("nothing is started"))
+    assert policy.main(["prod"]) == 1
+    assert capsys.readouterr().err == "exemptions.yaml[0]: reason is empty\n"
