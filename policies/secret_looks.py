@@ -24,7 +24,7 @@ VALUES = {
     ),
 }
 # What says where a secret is: https://learn.microsoft.com/azure/machine-learning/concept-secret-injection
-REFERENCE = re.compile(r"\$\{\{.*\}\}|@Microsoft\.KeyVault\(.*\)|\w+://\S*|\.{0,2}/\S*|[A-Za-z]:\\\S*")
+REFERENCE = re.compile(r"\$\{\{.*\}\}|@Microsoft\.KeyVault\(.*\)|\w+://\S*|\.{0,2}/\S*(?<!=)|[A-Za-z]:\\\S*")
 PLAIN = re.compile(r"(?i)true|false|yes|no|on|off|none|null|\d{0,6}|[<\[{].*[>\]}]")
 GUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # So many characters in one go, each of so many bits, are nothing that a person thought of.
