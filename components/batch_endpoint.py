@@ -9,7 +9,7 @@ from pulumi_azure_native import machinelearningservices as ml
 from components.assets import DeploymentAssets
 from components.batch_invoker import BatchInvoker
 from components.batch_schedule import BatchSchedule
-from components.cluster import Cluster
+from components.cluster import Cluster, compute_there
 from components.endpoint import Endpoint
 from components.workspace import MLWorkspace
 from dynamic.default_deployment import DefaultDeployment
@@ -76,19 +76,18 @@ class BatchEndpoint(Endpoint):
     def _make_deployment(
         self, assets: DeploymentAssets, deployment: BatchDeploymentSettings, **common: Any
     ) -> ml.BatchDeployment:
-        properties = _properties(deployment, assets, self._compute(deployment.compute))
+        name = common["deployment_name"].rpartition("-")[0]
+        compute = self._compute(f"batchEndpoints.{self._prefix}.deployments.{name}.compute", deployment.compute)
+        properties = _properties(deployment, assets, compute)
         return ml.BatchDeployment(properties=properties, **common)
 
     def _runs(self, deployment: BatchDeploymentSettings) -> dict[str, Any]:
         return {"compute": deployment.compute}
 
-    def _compute(self, name: str) -> pulumi.Output[str]:
-        """The ARM id of a cluster: one of the stack, one of the workspace (`azureml:<name>`), or any by that id."""
-        if name in self._clusters:
-            return self._clusters[name].id
-        if name.startswith("/"):
-            return pulumi.Output.from_input(name)
-        return self._workspace.id.apply(lambda id_: f"{id_}/computes/{name.removeprefix('azureml:')}")
+    def _compute(self, path: str, name: str) -> pulumi.Output[str]:
+        """The ARM id of a cluster: one of the stack, or one that is in the workspace already."""
+        own = self._clusters.get(name)
+        return own.id if own else compute_there(path, name, self._workspace)
 
     def _make_default(self, endpoint: ml.BatchEndpoint, deployment: str) -> DefaultDeployment:
         live = endpoint.properties.apply(lambda properties: properties.defaults)

@@ -7,6 +7,8 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
+from components.existing import look_up
+from components.ground import WORKSPACE_ID
 from components.unchangeable import Unchangeable, kept
 from components.workspace import MLWorkspace
 from dynamic.purge import ClusterRemoval
@@ -59,3 +61,16 @@ class Cluster(pulumi.ComponentResource, ABC):
     def _identity_of_clusters(self) -> ml.ManagedServiceIdentityArgs:
         own = self._workspace.cluster_identity.id
         return ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[own])
+
+
+def compute_there(path: str, name: str, workspace: MLWorkspace) -> pulumi.Output[str]:
+    """The ARM id of a compute that is in the workspace already: named at `path` by that, or as `azureml:<name>`.
+
+    It is looked up, so that one that is not there ends a preview. Raises `pulumi.RunError`.
+    """
+    unique = WORKSPACE_ID.format(workspace.subscription_id, workspace.group_name, workspace.workspace_name)
+    below = f"/computes/{name.removeprefix('azureml:')}"
+    names = {"workspace_name": "workspaces", "compute_name": "computes"}
+    there = name if name.startswith("/") else unique + below
+    look_up(path, there, workspace.subscription_id, ml.get_compute, **names)
+    return pulumi.Output.from_input(name) if there == name else workspace.id.apply(lambda id_: id_ + below)

@@ -41,7 +41,8 @@ class EndpointIdentity(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         assignments = [
-            workspace.assign_role(f"{name}-{suffix}", scope, role, identity, parent=self)
+            # Azure may refuse to take an assignment off a workspace that is being deleted: so it goes before that.
+            workspace.assign_role(f"{name}-{suffix}", scope, role, identity, parent=self, depends_on=workspace.purge)
             for suffix, (scope, role) in _needs(workspace, collects).items()
         ]
         self.effective = workspace.roles.effective(f"{name}-effective", assignments, parent=self)

@@ -30,11 +30,14 @@ def look_up(path: str, id_: str, subscription_id: str, get: Callable[..., Any], 
         ) from None
 
 
-def only_in(path: str, id_: str, subscription_id: str) -> None:
-    """Refuses what is in another subscription than the stack. Raises `pulumi.RunError`."""
+def only_in(path: str, id_: str, subscription_id: str, way_out: str | None = None) -> None:
+    """Refuses what is in another subscription than the stack; the usual way out is to deploy there.
+
+    Raises `pulumi.RunError`.
+    """
     found = segments(id_)["subscriptions"]
     if found.lower() != subscription_id.lower():
+        otherwise = way_out or f"pulumi config set azure-native:subscriptionId {found}"
         raise pulumi.RunError(
-            f"{path}: it is in subscription {found}, but the stack deploys to {subscription_id}; pulumi config set "
-            f"azure-native:subscriptionId {found}."
+            f"{path}: it is in subscription {found}, but the stack deploys to {subscription_id}; {otherwise}."
         )

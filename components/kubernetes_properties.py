@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
@@ -26,11 +25,6 @@ def on_kubernetes(
         container_resource_requirements=_requirements(settings.resources) if settings.resources else None,
         **told,
     )
-
-
-def compute_id(name: str, workspace: MLWorkspace) -> pulumi.Output[str]:
-    """The ARM id of a compute that is in the workspace already (`azureml:<name>`)."""
-    return workspace.id.apply(lambda id_: f"{id_}/computes/{name.removeprefix('azureml:')}")
 
 
 def _scale(settings: AutoscaleSettings | None) -> ScaleSettings:

@@ -50,7 +50,7 @@ class NewWorkspace:
         if ground.settings.security.diagnostics and self.parts.logs:
             resources = {"workspace": workspace.id, **self._logged()}
             name = f"{ground.prefix}-diagnostics"
-            Diagnostics(name, resources=resources, logs=self.parts.logs, opts=ground.opts())
+            Diagnostics(name, resources=resources, logs=self.parts.logs, after=purge, opts=ground.opts())
         return [link.ready for link in self._links.values()]
 
     def _make_place(self) -> PrivateNetwork | None:

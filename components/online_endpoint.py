@@ -10,11 +10,11 @@ from pulumi_azure_native import machinelearningservices as ml
 
 from components.assets import DeploymentAssets
 from components.autoscale import Autoscale
-from components.cluster import Cluster
+from components.cluster import Cluster, compute_there
 from components.endpoint import Endpoint, given
 from components.endpoint_identity import EndpointIdentity
 from components.kubernetes_cluster import KubernetesCluster
-from components.kubernetes_properties import compute_id, on_kubernetes
+from components.kubernetes_properties import on_kubernetes
 from components.online_properties import managed
 from components.unchangeable import Unchangeable, kept
 from components.workspace import MLWorkspace
@@ -121,7 +121,8 @@ class OnlineEndpoint(Endpoint):
         """The ARM id of the attached cluster that the endpoint is on; none for Azure's own machines."""
         name = self._settings.kubernetes
         own = [cluster.id for cluster in self._cluster()]
-        return own[0] if own else name and compute_id(name, self._workspace)
+        path = f"onlineEndpoints.{self._prefix}.kubernetes"
+        return own[0] if own else name and compute_there(path, name, self._workspace)
 
     def _make_deployment(
         self, assets: DeploymentAssets, deployment: OnlineDeploymentSettings, **common: Any

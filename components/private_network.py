@@ -3,12 +3,12 @@
 # Annotations are not evaluated: the package of networks takes a second to import, and public stacks need none of it.
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_azure_native import network, privatedns
 
-from components.existing import look_up, segments
+from components.existing import look_up, only_in, segments
 from components.ground import Ground
 from components.naming import name_in_azure
 from components.private_zones import zones
@@ -35,9 +35,12 @@ class PrivateNetwork(pulumi.ComponentResource):
         self._prefix, self._ground, self._settings = name, ground, ground.settings.network
         self.location = ground.location
         self._made: list[pulumi.Resource] = []
-        self._network = self._virtual_network()
         place = self._settings.virtual_network
         private, byo = self._settings.is_private, self._settings.mode == "byo"
+        if place.existing:
+            used = {"privateEndpoints": place.private_endpoints} if private else {}
+            self._refuse_subnets_in(place.existing, used | ({"clusters": place.clusters} if byo else {}))
+        self._network = self._virtual_network()
         self.endpoints = self._subnet("endpoints", "privateEndpoints", place.private_endpoints) if private else None
         self.clusters = self._subnet("clusters", "clusters", place.clusters) if byo else None
         self.zones = self._zones(subresources) if private else {}
@@ -66,6 +69,17 @@ class PrivateNetwork(pulumi.ComponentResource):
             opts=self._opts(),
         )
         return made.id
+
+    def _refuse_subnets_in(self, network_id: str, subnets: Mapping[str, SubnetSettings]) -> None:
+        """Refuses new subnets in a network of another subscription, where this stack makes nothing.
+
+        Raises `pulumi.RunError`.
+        """
+        for key in (key for key, subnet in subnets.items() if subnet.existing is None):
+            way_out = (
+                f"a new subnet would be made there: name one that is there (network.virtualNetwork.{key}.existing)"
+            )
+            only_in("network.virtualNetwork.existing", network_id, self._ground.subscription_id, way_out)
 
     def _subnet(self, role: str, key: str, settings: SubnetSettings) -> pulumi.Input[str]:
         if settings.existing:

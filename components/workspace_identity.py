@@ -1,8 +1,11 @@
 """The identity of a workspace, where the stack makes it instead of Azure."""
 
+from hashlib import sha256
+
 import pulumi
 from pulumi_azure_native import managedidentity
 
+from components.existing import segments
 from components.ground import Ground
 from components.roles import (
     CONTRIBUTOR,
@@ -72,13 +75,24 @@ def _needs(ground: Ground, parts: Parts) -> dict[str, tuple[pulumi.Input[str], s
 def _approvals(ground: Ground, parts: Parts) -> dict[str, tuple[pulumi.Input[str], str]]:
     """To approve the private endpoints that the managed network makes: to each part, and to the workspace itself.
 
-    That is not there yet when its network is made, so that the role is on the group; and on what is in another one.
+    That is not there yet when its network is made, so that the role is on the group; and on what is in another one, be
+    it a part or what an outbound rule leads to.
     """
     group = f"/subscriptions/{ground.subscription_id}/resourceGroups/"
     inside = pulumi.Output.from_input(ground.group).apply(lambda name: group + name)
-    elsewhere = {"storage": parts.storage, "vault": parts.vault, "registry": parts.registry}
-    return {"approves": (inside, NETWORK_CONNECTION_APPROVER)} | {
-        f"approves-{part}": (id_, NETWORK_CONNECTION_APPROVER)
-        for part, id_ in elsewhere.items()
-        if part not in parts.own
-    }
+    used = {"storage": parts.storage, "vault": parts.vault, "registry": parts.registry}
+    elsewhere = {part: str(id_) for part, id_ in used.items() if part not in parts.own}
+    for rule in ground.settings.network.outbound_rules.values():
+        target = rule.private_endpoint
+        # Azure gives a role on one thing once, however many rules lead to its subresources.
+        if target and not _is_inside(target, ground) and target.lower() not in map(str.lower, elsewhere.values()):
+            elsewhere[f"{target.rpartition('/')[2]}-{sha256(target.lower().encode()).hexdigest()[:8]}"] = target
+    approver = {f"approves-{what}": (id_, NETWORK_CONNECTION_APPROVER) for what, id_ in elsewhere.items()}
+    return {"approves": (inside, NETWORK_CONNECTION_APPROVER), **approver}
+
+
+def _is_inside(id_: str, ground: Ground) -> bool:
+    """Whether something is in the workspace's own group."""
+    found = segments(id_)
+    own = (ground.subscription_id.lower(), ground.group_name.lower())
+    return (found["subscriptions"].lower(), found["resourcegroups"].lower()) == own

@@ -139,6 +139,12 @@ def _place(network: NetworkSettings) -> Findings:
         yield f"{path}.clusters: is for mode byo; a managed network has room for clusters itself: remove it."
     for key, subnet in subnets.items():
         yield from _subnet(f"{path}.{key}", subnet)
+    there = place.private_endpoints.existing
+    if place.existing and there and not there.lower().startswith(f"{place.existing.lower()}/"):
+        yield (
+            f"{path}.privateEndpoints.existing: it is in another network than virtualNetwork.existing, from which "
+            "clients find private endpoints; name a subnet of that one, or remove virtualNetwork.existing."
+        )
     if place.existing is None and any(subnet.existing for subnet in subnets.values()):
         yield from (
             f"{path}.{key}: a new subnet beside an existing one needs virtualNetwork.existing; name the network, or "
@@ -187,6 +193,12 @@ def _network(text: str) -> IPv4Network | None:
 def _online(settings: Settings) -> Findings:
     network = settings.network
     for name, endpoint in settings.online_endpoints.items():
+        if endpoint.public_network_access == "disabled" and endpoint.kubernetes is None and not network.is_private:
+            yield (
+                f"onlineEndpoints.{name}.publicNetworkAccess: is disabled, but the workspace has no private endpoint, "
+                "by which alone it would be reached; set it to enabled, or network.publicAccess to disabled (network."
+                "mode managed or byo)."
+            )
         for deployment, own in endpoint.deployments.items():
             path = key_path("onlineEndpoints", name, "deployments", deployment, "egressPublicNetworkAccess")
             if network.mode == "managed" and own.egress_public_network_access == "disabled":

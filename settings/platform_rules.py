@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic.alias_generators import to_camel
 
-from settings.arm_ids import id_findings
+from settings.arm_ids import id_findings, is_id
 from settings.base import SettingsModel
 from settings.models import ComputeClusterSettings, Settings
 from settings.regions import region_findings
@@ -58,6 +58,27 @@ def compute_cluster_findings(path: str, cluster: ComputeClusterSettings) -> Find
         yield (
             f"{path}.minInstances: {cluster.min_instances} is more than maxInstances "
             f"({cluster.max_instances}); lower the one or raise the other."
+        )
+
+
+def elsewhere_findings(path: str, cluster: str | None, settings: Settings) -> Findings:
+    """The finding on a cluster (its ARM id) of another workspace than the stack's, whose endpoints cannot use it.
+
+    One that is made has no clusters; but one that is adopted is written in the same way.
+    """
+    workspace, group = settings.workspace, settings.resource_group
+    named = workspace.existing or workspace.name
+    if cluster is None or named is None or not is_id(cluster, f"{WORKSPACE}/computes"):
+        return
+    if workspace.existing is not None:
+        own = workspace.existing
+    else:
+        group = group if group and group.startswith("/") else f"/resourceGroups/{group or f'rg-{workspace.name}'}"
+        own = f"{group}/providers/{WORKSPACE}/{workspace.name}"
+    if not cluster.lower().rpartition("/computes/")[0].endswith(own.lower()):
+        yield (
+            f'{path}: "{cluster}" is in another workspace than the stack\'s (…{own}), whose endpoints use its own '
+            "clusters alone; name one of those, or make one (computeClusters.<name>.vmSize)."
         )
 
 

@@ -24,7 +24,7 @@ from settings.models import (
     SettingsModel,
 )
 from settings.network_rules import network_findings
-from settings.platform_rules import WORKSPACE, compute_cluster_findings, platform_findings
+from settings.platform_rules import WORKSPACE, compute_cluster_findings, elsewhere_findings, platform_findings
 from settings.schedule_rules import schedule_findings, twin_findings
 from settings.script_rules import Kind, script_findings
 from settings.secret_rules import secret_findings
@@ -41,6 +41,7 @@ NAME_SUFFIX = re.compile(r"[a-z0-9]{1,12}")
 REFERENCE = re.compile(
     r"azureml:[^:@/]+(:[^:@/]+|@latest)|azureml://registries/[^/]+/\w+/[^/]+/(versions/[^/]+|labels/latest)"
 )
+CLUSTERS = ("computeClusters", "kubernetesClusters")
 MAX_NAME = 32
 MAX_DEPLOYMENTS = 20
 # A deployment is called `<name>-<8 hex digits>` in Azure.
@@ -108,12 +109,26 @@ class Rules:
             if cluster.existing is None:
                 yield from self.in_azure(path, name, CLUSTER_NAME, rule)
             yield from compute_cluster_findings(path, cluster)
+            yield from elsewhere_findings(f"{path}.existing", cluster.existing, self.settings)
         for name, cluster in self.settings.kubernetes_clusters.items():
             path = _path("kubernetesClusters", name)
             yield from self.in_azure(path, name, CLUSTER_NAME, rule)
             yield from cluster_findings(path, cluster)
-            if name in self.names("computeClusters"):
-                yield f"{path}: is the name of one of computeClusters too; a workspace has each name once: rename one."
+        yield from self.cluster_twins()
+
+    def cluster_twins(self) -> Findings:
+        taken: dict[str, tuple[str, bool]] = {}
+        for kind, name in [(each, name) for each in CLUSTERS for name in self.names(each)]:
+            own = self.settings.compute_clusters.get(name) if kind == "computeClusters" else None
+            there = own.existing if own else None
+            in_azure = there.rpartition("/")[2] if there else self.settings.azure_name(name)
+            path = _path(kind, name)
+            other, is_new = taken.setdefault(in_azure.lower(), (path, not there))
+            if other != path and (is_new or not there):
+                yield (
+                    f"{path}: is the name of {other} too; a workspace has each name once, and case is no difference: "
+                    "rename one."
+                )
 
     def endpoint_names(self) -> Findings:
         kinds = {"onlineEndpoints": self.names("onlineEndpoints"), "batchEndpoints": self.names("batchEndpoints")}
@@ -209,6 +224,8 @@ class Rules:
                 f'{path}: "{name}" is not the ARM id of a cluster; it has the form /subscriptions/<id>/resourceGroups/'
                 "<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>/computes/<name>."
             )
+        else:
+            yield from elsewhere_findings(path, name, self.settings)
 
     def deployments(self, path: str, deployments: Mapping[str, DeploymentSettings], kind: Kind) -> Findings:
         if len(deployments) > MAX_DEPLOYMENTS:

@@ -7,13 +7,14 @@ import pytest
 
 from settings import Settings, parse
 from tests.samples import write_files
-from tests.test_settings import BATCH, BLUE, GREEN, GREEN_PATH, changed, findings
+from tests.test_settings import BATCH, BLUE, GREEN, GREEN_PATH, ONLINE, changed, findings
 
 IDS = "/subscriptions/s/resourceGroups/g/providers"
 WORKSPACE = f"{IDS}/Microsoft.MachineLearningServices/workspaces/aml-old"
 VNET = f"{IDS}/Microsoft.Network/virtualNetworks/vnet"
 VAULT = f"{IDS}/Microsoft.KeyVault/vaults/kv"
 STORAGE = f"{IDS}/Microsoft.Storage/storageAccounts/old"
+AKS = f"{IDS}/Microsoft.ContainerService/managedClusters/aks"
 PYPI = {"fqdn": "pypi.org"}
 MANAGED = (("network",), {"mode": "managed", "outboundRules": {"pypi": PYPI}})
 BUILDS = (("workspace", "imageBuildCompute"), "aml-cluster")
@@ -24,8 +25,10 @@ CLOSED = [
     (each, {**GREEN, "instanceType": "Standard_DS2_v2", "egressPublicNetworkAccess": "disabled"})
     for each in (BLUE, GREEN_PATH)
 ]
-BUILT = [(each, {**GREEN, "instanceType": "Standard_DS2_v2"}) for each in (BLUE, GREEN_PATH)]
-BUILT.append((("batchEndpoints",), {}))
+BUILT: list[tuple[tuple[str, ...], Any]] = [
+    *((each, {**GREEN, "instanceType": "Standard_DS2_v2"}) for each in (BLUE, GREEN_PATH)),
+    (("batchEndpoints",), {}),
+]
 EXISTING = (("workspace",), {"existing": WORKSPACE})
 NIGHTLY = {"every": "day", "at": "02:00", "input": "azureml://datastores/workspaceblobstore/paths/inbox/"}
 
@@ -74,7 +77,45 @@ def test_a_subnet_is_its_range(root: Path) -> None:
         ([EXISTING], None),
         ([(("resourceGroup",), "/subscriptions/s/resourceGroups/g")], None),
         ([(("workspace", "storageAccount"), {"existing": STORAGE})], None),
-        ([(("computeClusters", "old"), {"existing": f"{WORKSPACE}/computes/old"})], None),
+        ([EXISTING, (("computeClusters", "old"), {"existing": f"{WORKSPACE}/computes/old"})], None),
+        # An adopted workspace is written like a new one.
+        (
+            [
+                (("workspace",), {"name": "aml-old"}),
+                (("resourceGroup",), "/subscriptions/s/resourceGroups/G"),
+                (("computeClusters", "old"), {"existing": f"{WORKSPACE}/computes/old"}),
+            ],
+            None,
+        ),
+        (
+            [(("computeClusters", "old"), {"existing": f"{WORKSPACE}/computes/old"})],
+            f'computeClusters.old.existing: "{WORKSPACE}/computes/old" is in another workspace than the stack\'s '
+            f"(…/resourceGroups/rg-aml-test/providers/Microsoft.MachineLearningServices/workspaces/aml-test), whose",
+        ),
+        (
+            [EXISTING, (("computeClusters", "old"), {"existing": f"{WORKSPACE}er/computes/old"})],
+            "computeClusters.old.existing: ",
+        ),
+        (
+            [((*BATCH, "deployments", "mlflow", "compute"), f"{WORKSPACE}/computes/old")],
+            "batchEndpoints.tumor-batch.deployments.mlflow.compute: ",
+        ),
+        (
+            [(("computeClusters", "AML-cluster"), {"vmSize": "Standard_DS3_v2"})],
+            "computeClusters.AML-cluster: is the name of computeClusters.aml-cluster too; a workspace has each name",
+        ),
+        (
+            [(("kubernetesClusters",), {"Aml-Cluster": {"cluster": AKS}})],
+            "kubernetesClusters.Aml-Cluster: is the name of computeClusters.aml-cluster too",
+        ),
+        (
+            [
+                EXISTING,
+                (("nameSuffix",), ""),
+                (("computeClusters", "old"), {"existing": f"{WORKSPACE}/computes/AML-cluster"}),
+            ],
+            "computeClusters.old: is the name of computeClusters.aml-cluster too",
+        ),
         ([(("computeClusters", "aml-cluster", "subnet"), f"{VNET}/subnets/clusters")], None),
         (place(existing=VNET), None),
         (
@@ -254,7 +295,21 @@ def test_a_subnet_is_its_range(root: Path) -> None:
             place(privateEndpoints={"existing": f"{VNET}/subnets/a", "addressPrefix": "10.40.0.0/26"}),
             'privateEndpoints: give either "addressPrefix" (a new subnet) or "existing"',
         ),
+        (
+            place(existing=VNET, privateEndpoints={"existing": f"{VNET}2/subnets/endpoints"}),
+            "network.virtualNetwork.privateEndpoints.existing: it is in another network than virtualNetwork.existing",
+        ),
+        (place(existing=VNET, privateEndpoints={"existing": f"{VNET.upper()}/subnets/endpoints"}), None),
         # What would not work in it.
+        *(
+            (
+                [*changes, ((*ONLINE, "publicNetworkAccess"), "disabled")],
+                "onlineEndpoints.tumor-online.publicNetworkAccess: is disabled, but the workspace has no private",
+            )
+            for changes in ([], network(publicAccess="enabled"))
+        ),
+        ([*PRIVATE, ((*ONLINE, "publicNetworkAccess"), "disabled")], None),
+        ([EXISTING, ((*ONLINE, "publicNetworkAccess"), "disabled")], None),
         (
             [*PRIVATE, ((*BATCH, "schedules"), {"nightly": NIGHTLY})],
             "batchEndpoints.tumor-batch.schedules: the workspace takes no public requests, so that a Logic App cannot "

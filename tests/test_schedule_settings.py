@@ -18,7 +18,8 @@ from settings.time_zones import WINDOWS, known_name
 INPUT = "azureml://datastores/workspaceblobstore/paths/inbox/"
 NIGHTLY = {"every": "day", "at": "02:00", "timeZone": "Europe/London", "input": INPUT}
 COMPUTE = (
-    "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/aml/computes/aml-cluster"
+    "/subscriptions/s/resourceGroups/rg-aml-test/providers/Microsoft.MachineLearningServices/workspaces/aml-test/"
+    "computes/aml-cluster"
 )
 
 

@@ -15,8 +15,8 @@ from settings import parse
 from tests.components.test_program import CUSTOM, raw, whole
 
 CLUSTER = (
-    "/subscriptions/10ca1a2e-0000-4000-8000-000000000001/resourceGroups/other/providers/"
-    "Microsoft.MachineLearningServices/workspaces/aml-other/computes/gpus"
+    "/subscriptions/10ca1a2e-0000-4000-8000-000000000001/resourceGroups/rg-aml-test/providers/"
+    "Microsoft.MachineLearningServices/workspaces/aml-test/computes/gpus"
 )
 NIGHTLY = {
     "every": "day",
@@ -345,6 +345,6 @@ def test_a_private_workspace_refuses_schedules_and_says_what_to_use(
         public_network_access = "Disabled"
 
     monkeypatch.setattr("components.workspace.ml.get_workspace", lambda **inputs: Private())
-    expected = r"batchEndpoints\.tumor-batch\.schedules: workspace aml-other has no public .* Azure Data Factory"
+    expected = r"batchEndpoints\.tumor-batch\.schedules: workspace aml-test has no public .* Azure Data Factory"
     with pytest.raises(pulumi.RunError, match=expected):
         run(lambda: whole(parse(raw(change))) and None)

@@ -1,6 +1,7 @@
 """Layer: components under Pulumi's mocks; what the workspace stands on, who reaches it, and how it is secured."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,74 @@ def test_nodes_without_a_public_address_wait_for_the_private_endpoint_of_their_w
     waits = request.getfixturevalue(network)["aml-cluster-cluster"].dependencies
     assert "workspace-amlworkspace-link-names" in waits
     assert "workspace-uploader-effective" not in waits, "nothing is uploaded by a cluster"
+
+
+def test_what_an_outbound_rule_leads_to_elsewhere_is_approved_once(of: Callable[..., World]) -> None:
+    lake = f"{IDS}/Microsoft.Storage/storageAccounts/lake"
+    inside = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/RG-aml-prod/providers/Microsoft.KeyVault/vaults/near"
+    targets = {"a": (lake, "blob"), "b": (lake.upper(), "dfs"), "c": (inside, "vault")}
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["network"]["outboundRules"] |= {
+            name: {"privateEndpoint": id_, "subresource": part} for name, (id_, part) in targets.items()
+        }
+
+    given = assigned(world := of("prod", change), "workspace-own-approves")
+    assert {scope for scope, _ in given} == {"rg-aml-prod", "lake"}, "the group's counts for what is in it"
+    (role,) = [each.name for each in world.registered if each.name.startswith("workspace-own-approves-")]
+    assert role.startswith("workspace-own-approves-lake-")
+
+
+def test_no_subnet_is_made_in_a_network_of_another_subscription(of: Callable[..., World]) -> None:
+    theirs = VNET.replace(SUBSCRIPTION, "other")
+    expected = (
+        r"network\.virtualNetwork\.existing: it is in subscription other, but the stack deploys to .*; a new subnet "
+        r".*\(network\.virtualNetwork\.privateEndpoints\.existing\)"
+    )
+    with pytest.raises(pulumi.RunError, match=expected):
+        of("prod", lambda raw: raw["network"].update(virtualNetwork={"existing": theirs}))
+    subnet = {"existing": f"{theirs}/subnets/endpoints"}
+    world = of(
+        "prod", lambda raw: raw["network"].update(virtualNetwork={"existing": theirs, "privateEndpoints": subnet})
+    )
+    assert not world.of_type(":Subnet")
+
+
+def test_what_is_on_the_workspace_is_gone_before_its_name_is_freed(of: Callable[..., World]) -> None:
+    world = of("prod", program=whole)
+    for name in ("tumor-online-identity-metrics", "workspace-diagnostics-workspace", "workspace-own-workspace"):
+        assert "workspace-purge" in world[name].dependencies, "Azure may refuse while the workspace is being deleted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "named"),
+    [
+        (
+            "batchEndpoints",
+            "batchEndpoints.tumor-batch.deployments.mlflow.compute",
+            ("deployments", "mlflow", "compute"),
+        ),
+        ("onlineEndpoints", "onlineEndpoints.tumor-online.kubernetes", ("kubernetes",)),
+    ],
+)
+def test_a_cluster_that_is_not_in_the_workspace_ends_the_program(
+    of: Callable[..., World], monkeypatch: pytest.MonkeyPatch, kind: str, path: str, named: tuple[str, ...]
+) -> None:
+    def refuse(**names: str) -> None:
+        assert names == {"resource_group_name": "rg-aml-dev", "workspace_name": "aml-dev", "compute_name": "nothere"}
+        raise Exception("status 404: not found")
+
+    def change(raw: dict[str, Any]) -> None:
+        (place,) = raw[kind].values()
+        for each in place["deployments"].values() if kind == "onlineEndpoints" else ():
+            each.update(instanceType="small", autoscale=None)
+        for key in named[:-1]:
+            place = place[key]
+        place[named[-1]] = "azureml:nothere"
+
+    monkeypatch.setattr("components.cluster.ml.get_compute", refuse)
+    with pytest.raises(pulumi.RunError, match=rf'{re.escape(path)}: ".*/computes/nothere" cannot be looked up: '):
+        of("dev", change, whole)
 
 
 def test_azure_policy_may_look_after_the_zones(of: Callable[..., World]) -> None:
