@@ -18,6 +18,7 @@ from localazure.arm.store import Resource
 from localazure.gateway.hosts import storage_account
 from localazure.providers import firewalls
 from localazure.providers.cloud import Cloud
+from localazure.providers.kubernetes import MANAGED_TYPE
 from localazure.providers.ml.endpoints import inference_host
 from localazure.providers.ml.managed_network import is_managed
 from localazure.providers.ml.names import (
@@ -105,9 +106,12 @@ class Reach:
         return bool(open_ if origin == "private" else open_ & self._machines())
 
     def _machines(self) -> set[str]:
-        """The subnets of one's own that clusters are in."""
+        """The subnets of one's own that clusters are in, those of Kubernetes among them."""
         inner = [each.properties.get("properties") or {} for each in self._cloud.store.of_type(COMPUTE_TYPE)]
-        return {ids.key(subnet) for each in inner if (subnet := (each.get("subnet") or {}).get("id"))}
+        found = [(each.get("subnet") or {}).get("id") for each in inner]
+        for cluster in self._cloud.store.of_type(MANAGED_TYPE):
+            found += [pool.get("vnetSubnetID") for pool in cluster.properties["agentPoolProfiles"]]
+        return {ids.key(each) for each in found if isinstance(each, str) and each}
 
     def _is_beside(self, account: Resource) -> bool:
         """Whether a cluster is in a network that has a private endpoint to an account's blobs."""

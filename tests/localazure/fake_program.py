@@ -25,12 +25,12 @@ class FakeAzure:
         self._fleet = fleet
         self.weather = Weather(settings.weather)
         self.app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST", "PUT"])])
-        self.inner_app = self.app
+        self.inner_app = Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse("from within"))])
 
     def start(self, control_port: int, inner_port: int = 0) -> None:
         if (self._home.path / "fail").exists():
             raise RuntimeError("the control plane has a reason not to start")
-        self._port = control_port
+        self._port, self._inner_port = control_port, inner_port
         (self._home.path / "known-at-start").write_text(self._home.runtime_file.read_text())
         self._fleet.register(ACCOUNT, KEY)
 
@@ -38,7 +38,7 @@ class FakeAzure:
         return self._port if host == HOST else None
 
     def inner_upstream(self, host: str) -> int | None:
-        return self.upstream(host)
+        return self._inner_port if host == HOST else None
 
     def principal(self, selector: str) -> str | None:
         return None

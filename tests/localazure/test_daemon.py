@@ -42,6 +42,14 @@ def test_it_answers_when_start_returns_and_only_on_loopback(installation: Instal
     assert set(addresses) == {"127.0.0.1"}
 
 
+def test_what_runs_in_a_workspaces_network_is_answered_as_such(installation: Installation) -> None:
+    installation.ok("start")
+    ports = installation.status()["ports"]
+    asked = "curl -sS https://management.azure.com/"
+    assert "from within" not in installation.shell(asked)
+    assert "from within" in installation.shell(f"{asked} --proxy http://127.0.0.1:{ports['inner']}")
+
+
 def test_what_comes_back_at_the_start_is_told_the_ports(installation: Installation) -> None:
     installation.ok("start")
     known = json.loads((installation.home.path / "known-at-start").read_text())

@@ -215,6 +215,16 @@ def test_machines_in_no_network_of_ones_own_reach_no_private_endpoint_there(insi
     assert not is_walled_within(inside)
 
 
+def test_the_nodes_of_a_kubernetes_cluster_reach_what_their_network_leads_to(inside: Cloud) -> None:
+    close_storage(inside)
+    link(inside, storage(inside), "blob")
+    pool = {"name": "system", "count": 1, "vmSize": "Standard_D4ds_v5", "mode": "System"}
+    aks = f"{inside.group}/providers/Microsoft.ContainerService/managedClusters/aks"
+    for place, walled in ({}, True), ({"vnetSubnetID": subnet(inside)}, False):
+        inside.put(aks, {"location": "eastus", "properties": {"dnsPrefix": "aks", "agentPoolProfiles": [pool | place]}})
+        assert is_walled_within(inside) is walled
+
+
 def test_a_firewall_lets_in_the_machines_of_its_subnets(inside: Cloud) -> None:
     inside.put(subnet(inside), subnet_body(serviceEndpoints=[{"service": "Microsoft.Storage"}]))
     rules = [{"id": subnet(inside), "action": "Allow"}]
