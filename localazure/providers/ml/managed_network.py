@@ -328,8 +328,11 @@ def check_rule(cloud: Cloud, name: str, sent: Json, mode: str, where: str) -> Js
 
 def _refuse_twin(cloud: Cloud, workspace_id: str, properties: Json, name: str, rule: Json) -> None:
     """A managed network has one private endpoint to a part of a resource. Raises ArmError (400)."""
-    others = system_rules(cloud, properties, workspace_id) | _own_rules(cloud, workspace_id)
-    for other, held in others.items():
+    own = _own_rules(cloud, workspace_id)
+    if any(other.lower() == name.lower() and _leads_alike(held, rule) for other, held in own.items()):
+        # It was there before Azure would have made one of its own, which it then does not.
+        return
+    for other, held in (system_rules(cloud, properties, workspace_id) | own).items():
         if other.lower() != name.lower() and _leads_alike(held, rule):
             raise invalid(
                 f"The outbound rule '{name}' leads to '{rule['destination']['subresourceTarget']}' of "

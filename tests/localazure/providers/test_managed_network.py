@@ -81,6 +81,14 @@ def test_a_network_has_one_endpoint_to_a_part_of_a_resource(cloud: Cloud) -> Non
     assert "'queues'" in cloud.refusal(cloud.send("PUT", cloud.workspace, body), 400)
 
 
+def test_a_rule_that_is_there_stays_when_azure_would_make_its_own(cloud: Cloud) -> None:
+    isolate(cloud, "AllowInternetOutbound", outboundRules={"blobs": private(cloud)})
+    cloud.send("PATCH", storage(cloud), {"properties": {"publicNetworkAccess": "Disabled"}})
+    again = isolate(cloud, "AllowInternetOutbound", outboundRules={"blobs": private(cloud)})["outboundRules"]
+    ends = [each["destination"]["subresourceTarget"] for each in again.values()]
+    assert sorted(ends) == ["blob", "file"], "one to the blobs"
+
+
 def test_a_rule_is_made_shown_by_its_workspace_and_deleted(cloud: Cloud) -> None:
     isolate(cloud, "AllowOnlyApprovedOutbound")
     made = cloud.put(rule(cloud), {"properties": FQDN})
