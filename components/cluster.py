@@ -59,8 +59,9 @@ class Cluster(pulumi.ComponentResource, ABC):
         self.id = cluster.id
 
     def _identity_of_clusters(self) -> ml.ManagedServiceIdentityArgs:
-        own = self._workspace.cluster_identity.id
-        return ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=[own])
+        own = self._workspace.cluster_identity
+        ids = [own.id] if own else []
+        return ml.ManagedServiceIdentityArgs(type="UserAssigned", user_assigned_identities=ids)
 
 
 def compute_there(path: str, name: str, workspace: MLWorkspace) -> pulumi.Output[str]:

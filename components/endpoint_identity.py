@@ -57,7 +57,9 @@ def _needs(workspace: MLWorkspace, collects: bool) -> dict[str, tuple[pulumi.Inp
     identity also gets the right to write metrics is seen in the service.
     """
     needs: dict[str, tuple[pulumi.Input[str], str]] = {
+        # To fetch models and code.
         "blobs": (workspace.storage_id, STORAGE_BLOB_DATA_READER),
+        # To record what deployments measure of themselves.
         "metrics": (workspace.id, AZUREML_METRICS_WRITER),
     }
     if workspace.registry_id is None:
@@ -65,7 +67,9 @@ def _needs(workspace: MLWorkspace, collects: bool) -> dict[str, tuple[pulumi.Inp
             f"identity: user needs the role AcrPull on the registry of workspace {workspace.workspace_name}, which "
             "has none yet; attach one to the workspace, or use identity: system."
         )
+    # To pull the images of environments.
     needs["images"] = (workspace.registry_id, ACR_PULL)
     if collects:
+        # The data collector writes as the deployment.
         needs["collected"] = (workspace.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)
     return needs

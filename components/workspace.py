@@ -201,9 +201,13 @@ class MLWorkspace(pulumi.ComponentResource):
         )
         return name_in_azure(made)
 
-    def _cluster_identity(self) -> tuple[managedidentity.UserAssignedIdentity, list[pulumi.Resource]]:
-        """The identity of the clusters, with what Azure asks of one: to pull images, and to read and write blobs."""
-        identity_name = self._settings.azure_name(f"id-{self.workspace_name}-clusters")
+    def _cluster_identity(self) -> tuple[managedidentity.UserAssignedIdentity | None, list[pulumi.Resource]]:
+        """The identity of the stack's clusters and its roles; none where no cluster works under it."""
+        settings = self._settings
+        made = any(cluster.existing is None for cluster in settings.compute_clusters.values())
+        if not made and all(cluster.identity != "user" for cluster in settings.kubernetes_clusters.values()):
+            return None, []
+        identity_name = settings.azure_name(f"id-{self.workspace_name}-clusters")
         identity = managedidentity.UserAssignedIdentity(
             f"{self._prefix}-identity",
             resource_name_=identity_name,
@@ -224,14 +228,17 @@ class MLWorkspace(pulumi.ComponentResource):
         what batch jobs need where there are no keys (parallel run step), how-to-disable-local-auth-storage.
         """
         settings = self._settings
+        # To read models, code and inputs, and to write predictions and logs.
         needs: dict[str, tuple[pulumi.Input[str], str]] = {"blobs": (self.storage_id, STORAGE_BLOB_DATA_CONTRIBUTOR)}
         if self.registry_id:
+            # To pull the images of environments.
             needs["images"] = (self.registry_id, ACR_PULL)
         built_by = settings.compute_clusters.get(settings.workspace.image_build_compute or "")
         if self.registry_id and built_by and built_by.existing is None:
             # What the cluster has built it stores there. One that is there works under an identity of its own.
             needs["built"] = (self.registry_id, ACR_PUSH)
         if settings.security.keyless and settings.batch_endpoints:
+            # A batch job keeps its progress there, by whoever it works under where there are no keys.
             needs["queues"] = (self.storage_id, STORAGE_QUEUE_DATA_CONTRIBUTOR)
             needs["tables"] = (self.storage_id, STORAGE_TABLE_DATA_CONTRIBUTOR)
         return needs

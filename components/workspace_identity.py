@@ -62,6 +62,7 @@ def _needs(ground: Ground, parts: Parts) -> dict[str, tuple[pulumi.Input[str], s
         "secrets": (parts.vault, KEY_VAULT_ADMINISTRATOR),
         # To have images built and to store them.
         "registry": (parts.registry, CONTRIBUTOR),
+        # To send what requests and scripts log, and to link to it in studio.
         "insights": (parts.insights, CONTRIBUTOR),
     }
     if ground.settings.security.keyless:

@@ -35,6 +35,7 @@ from settings.models import (
 )
 from settings.platform import NetworkSettings, SecuritySettings, WorkspaceSettings
 from settings.quota import need_lines
+from settings.regions import region_warning
 from settings.rules import CLUSTER_NAME, Rules, traffic_findings
 from settings.scale import AutoscaleSettings
 from settings.schedules import ScheduleSettings
@@ -73,6 +74,7 @@ __all__ = [
     "name_suffix",
     "parse",
     "traffic_findings",
+    "warnings",
 ]
 
 
@@ -104,7 +106,7 @@ def load() -> Settings:
         if subscription:
             raw["nameSuffix"] = name_suffix(subscription, pulumi.get_project(), pulumi.get_stack())
     stack = parse(raw, derived_suffix=derived)
-    for line in size_warnings(stack):
+    for line in warnings(stack):
         pulumi.log.warn(line)
     for line in need_lines(stack):
         pulumi.log.info(line)
@@ -132,6 +134,12 @@ def parse(raw: Mapping[str, Any], root: Path | None = None, *, derived_suffix: b
     if findings:
         raise SettingsError(findings)
     return settings
+
+
+def warnings(stack: Settings) -> list[str]:
+    """A line for each thing that a list of ours lacks, and that Azure may have nevertheless."""
+    region = region_warning("azure-native:location", stack.location) if stack.location else None
+    return [*([region] if region else []), *size_warnings(stack)]
 
 
 def name_suffix(subscription_id: str, project: str, stack: str) -> str:

@@ -20,7 +20,14 @@ def no_boolean(value: object) -> object:
     return value
 
 
+def _no_boolean_either(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "Input should be a valid number")
+    return value
+
+
 # Python takes true for 1, and pydantic follows it.
 # Azure's own numbers have 32 bits.
 Whole = Annotated[int, BeforeValidator(no_boolean), Field(le=2**31 - 1)]
-Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1)]
+Number = Annotated[float, BeforeValidator(_no_boolean_either)]
+Share = Annotated[Number, Field(ge=0, le=1)]

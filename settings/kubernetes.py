@@ -1,5 +1,6 @@
 """Kubernetes clusters that are attached to the workspace, and what containers on them ask for."""
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -8,18 +9,23 @@ from settings.base import SettingsModel
 
 # The instance type that the extension brings along.
 BUILT_IN = "defaultinstancetype"
+# Of amounts: the powers of 1000, or of 1024 with an i.
+PREFIXES = "kmgtpe"
 
 
 def _as_text(value: object) -> object:
     # One writes `cpu: 1` or `cpu: 0.5`, and Kubernetes takes text.
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:g}" if number else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    # Every digit of it: 1073741824 bytes.
+    text = f"{value:f}" if isinstance(value, float) else f"{value}.0"
+    return text.rstrip("0").removesuffix(".")
 
 
 Amount = Annotated[
     str,
     BeforeValidator(_as_text, json_schema_input_type=str | float),
-    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$"),
+    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$"),
 ]
 
 
@@ -29,6 +35,16 @@ class Amounts(SettingsModel):
     cpu: Amount | None = Field(default=None, description="Processors: 1, 0.5 or 500m.")
     memory: Amount | None = Field(default=None, description="Memory: 2Gi or 512Mi.")
     gpu: Amount | None = Field(default=None, description="Graphics cards: 1.")
+
+
+def quantity(amount: str) -> Decimal:
+    """What an amount is worth: in processors, bytes, or cards."""
+    number = amount.rstrip("mkKMGTPEi")
+    unit = amount.removeprefix(number)
+    if unit == "m":
+        return Decimal(number) / 1000
+    power = PREFIXES.index(unit[0].lower()) + 1 if unit else 0
+    return Decimal(number) * (1024 if unit.endswith("i") else 1000) ** power
 
 
 class ContainerResources(SettingsModel):

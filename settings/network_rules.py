@@ -12,7 +12,14 @@ from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import any_id_findings, id_findings
 from settings.models import DeploymentSettings, Settings
-from settings.platform import BULK, NetworkSettings, OutboundRuleSettings, SubnetSettings, VirtualNetworkSettings
+from settings.platform import (
+    BULK,
+    Access,
+    NetworkSettings,
+    OutboundRuleSettings,
+    SubnetSettings,
+    VirtualNetworkSettings,
+)
 from settings.shapes import key_path
 
 VIRTUAL_NETWORK = "Microsoft.Network/virtualNetworks"
@@ -192,8 +199,9 @@ def _network(text: str) -> IPv4Network | None:
 
 def _online(settings: Settings) -> Findings:
     network = settings.network
-    for name, endpoint in settings.online_endpoints.items():
-        if endpoint.public_network_access == "disabled" and endpoint.kubernetes is None and not network.is_private:
+    managed = {name: each for name, each in settings.online_endpoints.items() if each.kubernetes is None}
+    for name, endpoint in managed.items():
+        if endpoint.public_network_access == "disabled" and not network.is_private:
             yield (
                 f"onlineEndpoints.{name}.publicNetworkAccess: is disabled, but the workspace has no private endpoint, "
                 "by which alone it would be reached; set it to enabled, or network.publicAccess to disabled (network."
@@ -201,20 +209,23 @@ def _online(settings: Settings) -> Findings:
             )
         for deployment, own in endpoint.deployments.items():
             path = key_path("onlineEndpoints", name, "deployments", deployment, "egressPublicNetworkAccess")
-            if network.mode == "managed" and own.egress_public_network_access == "disabled":
-                yield f"{path}: does not apply in a managed network, whose outbound rules count; remove it."
-            if not network.is_private and network.mode != "managed" and own.egress_public_network_access == "disabled":
-                yield (
-                    f"{path}: is disabled, which needs a private endpoint to the workspace; remove it, or use "
-                    "network.mode byo, whose workspace takes no public requests."
-                )
-            # Azure has no other way for one of its own machines into the network of somebody else.
-            open_ = own.egress_public_network_access == "enabled" and endpoint.kubernetes is None
-            if network.mode == "byo" and network.is_private and open_:
-                yield (
-                    f"{path}: is enabled, but storage and registry take no public requests; set it to disabled, or use "
-                    "network.mode managed."
-                )
+            yield from _egress(path, own.egress_public_network_access, network)
+
+
+def _egress(path: str, access: Access, network: NetworkSettings) -> Findings:
+    if network.mode == "managed" and access == "disabled":
+        yield f"{path}: does not apply in a managed network, whose outbound rules count; remove it."
+    if not network.is_private and network.mode != "managed" and access == "disabled":
+        yield (
+            f"{path}: is disabled, which needs a private endpoint to the workspace; remove it, or use network.mode "
+            "byo, whose workspace takes no public requests."
+        )
+    # Azure has no other way for one of its own machines into the network of somebody else.
+    if network.mode == "byo" and network.is_private and access == "enabled":
+        yield (
+            f"{path}: is enabled, but storage and registry take no public requests; set it to disabled, or use "
+            "network.mode managed."
+        )
 
 
 def _clusters(settings: Settings) -> Findings:

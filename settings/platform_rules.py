@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from settings.arm_ids import id_findings, is_id
 from settings.base import SettingsModel
+from settings.limit_rules import tag_findings
 from settings.models import ComputeClusterSettings, Settings
 from settings.regions import region_findings
 from settings.shapes import key_path
@@ -110,6 +111,7 @@ def _group(settings: Settings) -> Findings:
 
 def _parts(settings: Settings) -> Findings:
     workspace, premium = settings.workspace, settings.network.needs_premium_registry
+    yield from tag_findings("workspace", workspace.tags)
     for field, (kind, what) in PARTS.items():
         path, part = key_path("workspace", to_camel(field)), getattr(workspace, field)
         yield from id_findings(f"{path}.existing", part.existing, kind, what)

@@ -254,12 +254,13 @@ class Rules:
         if model.path is None:
             yield f'{path}.model.path: is missing; give it, or write a registered model as "azureml:<name>:<version>".'
             return
-        yield from self.exists(_path(path, "model", "path"), model.path)
+        missing = list(self.exists(_path(path, "model", "path"), model.path))
+        yield from missing
         # Of a type that is not sound itself nothing follows.
         if "type" in model.model_fields_set or "type" not in self.names(*path.split("."), "model"):
-            yield from self.scoring(path, model, deployment)
+            yield from self.scoring(path, model, deployment, is_there=not missing)
 
-    def scoring(self, path: str, model: ModelSettings, deployment: DeploymentSettings) -> Findings:
+    def scoring(self, path: str, model: ModelSettings, deployment: DeploymentSettings, *, is_there: bool) -> Findings:
         given = {"code": deployment.code is not None, "environment": deployment.environment is not None}
         if model.type == "custom_model":
             for key in (key for key, there in given.items() if not there):
@@ -271,9 +272,9 @@ class Rules:
                 "to score with a script of your own."
             )
         folder = self.root / str(model.path)
-        if found(folder / "MLmodel", "file"):
+        if is_there and found(folder / "MLmodel", "file"):
             yield from mlflow_findings(f"{path}.model.path", str(model.path), folder)
-        elif found(folder):
+        elif is_there:
             yield (
                 f'{path}.model.path: "{model.path}" holds no file MLmodel; name the folder that mlflow saved, or set '
                 "model.type to custom_model."
@@ -317,10 +318,14 @@ class Rules:
 
     def exists(self, path: str, value: str, kind: files.Kind = "file or folder") -> Findings:
         target = self.root / value
-        if not found(target, kind):
+        if not value:
+            yield f"{path}: is empty; name a {kind}, relative to the project."
+        elif not found(target, kind):
             yield f'{path}: there is no {kind} "{value}"; correct the path (it is relative to the project).'
         elif not os.access(target, os.R_OK):
             yield f'{path}: the {kind} "{value}" cannot be read; correct its permissions.'
+        elif target.resolve() in self.root.resolve().parents:
+            yield f'{path}: "{value}" holds the whole project; name the {kind} itself.'
         elif target.is_dir() and not any(target.iterdir()):
             yield f'{path}: the folder "{value}" is empty; put the files there, or correct the path.'
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.base import SettingsModel, Whole
+from settings.base import Number, SettingsModel, Whole
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -26,8 +26,8 @@ class ScaleRuleSettings(SettingsModel):
     metric: Literal["cpu", "latency", "requests_per_minute"] = Field(
         description="cpu in per cent, latency in milliseconds, requests_per_minute per instance."
     )
-    above: float = Field(gt=0, description="Instances are added when the mean is above this.")
-    below: float | None = Field(
+    above: Number = Field(gt=0, description="Instances are added when the mean is above this.")
+    below: Number | None = Field(
         default=None,
         ge=0,
         description="Instances are removed when the mean is below this; without it the rule only adds.",

@@ -7,7 +7,7 @@ how-to-manage-quotas and how-to-manage-kubernetes-instance-types.
 import re
 from collections.abc import Iterator, Mapping
 
-from settings.kubernetes import BUILT_IN, KubernetesClusterSettings
+from settings.kubernetes import BUILT_IN, ContainerResources, KubernetesClusterSettings, quantity
 from settings.models import OnlineDeploymentSettings, OnlineEndpointSettings
 from settings.scale_rules import kubernetes_findings, managed_findings
 from settings.shapes import key_path
@@ -41,6 +41,8 @@ def cluster_findings(path: str, cluster: KubernetesClusterSettings) -> Findings:
     types = cluster.instance_types
     for name in (name for name in types if not OBJECT_NAME.fullmatch(name)):
         yield f"{path}.instanceTypes.{name}: is no name in Kubernetes; use lower case, digits and hyphens."
+    for name, offered in types.items():
+        yield from _amounts(f"{path}.instanceTypes.{name}", offered)
     usual = cluster.default_instance_type
     if usual is not None and usual not in (types or (BUILT_IN,)):
         yield f'{path}.defaultInstanceType: "{usual}" is none of instanceTypes ({", ".join(types) or BUILT_IN}).'
@@ -81,11 +83,22 @@ def kubernetes_target_findings(path: str, endpoint: OnlineEndpointSettings, in_a
                 f"characters together; on Kubernetes Azure takes {MAX_NAMES}: shorten one."
             )
         yield from _instance_type(own, deployment.instance_type, cluster)
+        if deployment.resources is not None:
+            yield from _amounts(f"{own}.resources", deployment.resources)
         if deployment.egress_public_network_access == "disabled":
             yield f"{own}.egressPublicNetworkAccess: is for managed endpoints; here the cluster's network decides."
         if deployment.autoscale:
             yield from kubernetes_findings(key_path(own, "autoscale"), deployment.autoscale)
             yield from _start(own, deployment)
+
+
+def _amounts(path: str, resources: ContainerResources) -> Findings:
+    for key in type(resources.requests).model_fields:
+        asked, most = getattr(resources.requests, key), getattr(resources.limits, key)
+        if asked is not None and most is not None and quantity(asked) > quantity(most):
+            yield (
+                f"{path}.requests.{key}: {asked} is more than limits.{key} ({most}); lower the one or raise the other."
+            )
 
 
 def _instance_type(path: str, named: str | None, cluster: KubernetesClusterSettings | None) -> Findings:

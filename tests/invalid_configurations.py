@@ -138,6 +138,7 @@ TOP = [
         'did you mean "cluster"?',
         {"kubernetesClusters": {"identity": {"clustr": "aks", "cluster": AKS}}},
     ),
+    Invalid("workspace.tags.a/b", '"a/b"', "leave it out", {"workspace.tags": {"a/b": "c"}}),
     edit("network.mode", "Managed", 'received "Managed"', 'did you mean "managed"?'),
     edit("network.firewallSku", "standard", "is for mode managed", "remove it, or set mode to managed"),
 ]
@@ -154,6 +155,21 @@ CLUSTERS = [
     edit("computeClusters.c", {"vmSize": "Standard_DS3_v2"}, '"c" (1 characters)', "use 3 to 24 letters"),
     edit("computeClusters.node-1", {"vmSize": "Standard_DS3_v2"}, '"node-1"', "not -<digits> at the end"),
     edit(f"{CLUSTER}.subnet", "default", '"default"', "it has the form /subscriptions/<id>"),
+    Invalid(
+        "kubernetesClusters.aks.instanceTypes.small.requests.memory",
+        "2Gi is more than limits.memory (1073741824)",
+        "lower the one or raise the other",
+        {
+            "kubernetesClusters": {
+                "aks": {
+                    "cluster": AKS,
+                    "instanceTypes": {
+                        "small": {"requests": {"memory": "2Gi", "cpu": "500m"}, "limits": {"memory": 2**30, "cpu": 0.5}}
+                    },
+                }
+            }
+        },
+    ),
     Invalid(
         "kubernetesClusters.aks.cluster",
         '"aks"',
@@ -229,6 +245,12 @@ DEPLOYMENTS = [
         {f"{ONLINE}.deployments.attempt": {**many(1)["blue0"], "requestSettings": {"requestTimeout": 5}}},
     ),
     Invalid(
+        f"{BLUE}.autoscale.rules.0.above",
+        "valid number, but received true",
+        "correct the value",
+        {f"{BLUE}.autoscale": {"maxInstances": 5, "rules": [{"metric": "cpu", "above": True}]}},
+    ),
+    Invalid(
         f"{BLUE}.autoscale.rules.0.metrics",
         "is not a known key",
         'did you mean "metric"?',
@@ -247,6 +269,8 @@ DEPLOYMENTS = [
     edit(f"{BLUE}.model", "azureml:tumor", '"azureml:tumor"', "write azureml:<name>:<version>"),
     edit(f"{BLUE}.model", REMOVED, "is missing", "add it"),
     edit(f"{BLUE}.model.type", "MLflow_Model", 'received "MLflow_Model"', 'did you mean "mlflow_model"?'),
+    edit(f"{BLUE}.model.path", "", "is empty", "name a file or folder, relative to the project"),
+    edit(f"{BLUE}.model.path", "/", '"/" holds the whole project', "name the file or folder itself"),
     edit(f"{BLUE}.model.path", "x" * 300, "x" * 300, "correct the path"),
     edit(f"{GREEN}.code.script", "x" * 300, "x" * 300, "correct the name"),
     edit(f"{ENVIRONMENT}.condaFile", "x" * 300, "x" * 300, "correct the path"),

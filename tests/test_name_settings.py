@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localazure.providers.regions import REGIONS as LOCAL_REGIONS
-from settings import SettingsError, parse
+from settings import SettingsError, parse, warnings
 from settings.regions import REGIONS
 from tests.mutations.configurations import BATCH, ONLINE
 
@@ -35,10 +35,25 @@ def test_a_region_may_be_spelt_as_the_portal_does_and_be_of_another_cloud(region
 
 
 @pytest.mark.parametrize(
+    ("region", "told"),
+    [
+        ("indonesiacentral", "is not in the list of Azure ML's regions of October 2025; did you mean"),
+        ("eastus1", 'did you mean "eastus"? If it is new, go on.'),
+        ("moon", "is not in the list of Azure ML's regions of October 2025; If it is new"),
+        ("East US", None),
+        ("chinanorth3", None),
+    ],
+)
+def test_a_region_that_the_list_lacks_is_a_warning(region: str, told: str | None) -> None:
+    lines = warnings(parse(changed(ONLINE, ("azure-native:location",), region), ROOT))
+    assert lines == [] if told is None else [line for line in lines if region in line and told in line]
+
+
+@pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        (("azure-native:location",), "eastus1", '"eastus1" is no region of Azure; did you mean "eastus"?'),
-        (("azure-native:location",), "moon", '"moon" is no region of Azure; write one as eastus'),
+        (("azure-native:location",), "east-us", '"east-us" is no region of Azure; did you mean "eastus"?'),
+        (("azure-native:location",), "42", '"42" is no region of Azure; write one as eastus'),
         ((*GREEN, "model", "name"), "tumor model", '"tumor model" (11 characters) is not a name that Azure takes; use'),
         (
             (*GREEN, "environment", "name"),

@@ -88,7 +88,8 @@ def test_the_most_of_a_timetable_counts() -> None:
 
 def test_what_runs_on_kubernetes_or_is_there_already_needs_no_cores_of_the_stack() -> None:
     there = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/computes/c"
-    raw = stack(clusters={"old": {"existing": there}}, kubernetesClusters={"aks": {"cluster": KUBERNETES}})
+    here = {"workspace": {"existing": there.partition("/computes")[0]}}
+    raw = stack(clusters={"old": {"existing": there}}, kubernetesClusters={"aks": {"cluster": KUBERNETES}}, **here)
     raw["onlineEndpoints"] = {"edge": {"kubernetes": "aks", "deployments": {"blue": {"model": MODEL}}}}
     assert needs(parse(raw, ROOT)) == {}
 

@@ -1,12 +1,14 @@
 """Layer: the stack configuration; autoscale, and where the deployments of an online endpoint run."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from localazure.providers.ml.time_zones import IANA
 from settings import SettingsError, parse
+from settings.kubernetes import quantity
 from settings.time_zones import WINDOWS, windows_name
 
 AKS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/aks"
@@ -178,3 +180,34 @@ def test_the_zones_are_those_that_azure_is_known_to_take() -> None:
 )
 def test_a_zone_gets_the_name_of_one_whose_clocks_show_the_same(zone: str, name: str | None) -> None:
     assert windows_name(zone) == name
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "worth"),
+    [
+        (1, "1", 1),
+        (1.0, "1", 1),
+        (0.5, "0.5", 0.5),
+        (0, "0", 0),
+        ("500m", "500m", 0.5),
+        (2**30, "1073741824", 2**30),
+        (2.0**30, "1073741824", 2**30),
+        (1_000_000, "1000000", 10**6),
+        ("1M", "1M", 10**6),
+        ("2Gi", "2Gi", 2**31),
+        ("512Ki", "512Ki", 2**19),
+        ("1k", "1k", 1000),
+    ],
+)
+def test_an_amount_keeps_its_digits_and_is_worth_what_kubernetes_says(written: Any, read: str, worth: float) -> None:
+    stack = parse(on_kubernetes(resources={"limits": {"memory": written}}))
+    resources = stack.online_endpoints["tumor"].deployments["blue"].resources
+    assert resources
+    assert resources.limits.memory == read
+    assert quantity(read) == Decimal(worth)
+
+
+@pytest.mark.parametrize("amount", ["2ki", "1e6", float("inf"), "2GiB", -1])
+def test_what_is_no_amount_in_kubernetes_is_refused(amount: Any) -> None:
+    (found,) = findings(on_kubernetes(resources={"limits": {"memory": amount}}))
+    assert "limits.memory: string should match pattern" in found

@@ -21,6 +21,7 @@ from tests.components.test_program import whole
 ROOT = Path(__file__).parents[2]
 IDS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/old/providers"
 VNET = f"{IDS}/Microsoft.Network/virtualNetworks/hub"
+AKS = f"{IDS}/Microsoft.ContainerService/managedClusters/aks"
 WORKSPACE = f"{IDS}/Microsoft.MachineLearningServices/workspaces/aml-old"
 DEPLOYER = "10ca1a2e-0000-4000-8000-0000000000bb"
 # What is in a stack by default, by type; each type's name is its own.
@@ -217,6 +218,23 @@ def test_clusters_get_what_batch_jobs_and_builds_of_images_take(prod: World, of:
         "ACR_PUSH",
     }
     assert "workspace-queue-link" not in without.names()
+
+
+def test_without_a_cluster_that_works_under_it_there_is_no_identity_for_clusters(of: Callable[..., World]) -> None:
+    existing = {"existing": f"{WORKSPACE}/computes/old-cluster"}
+    identities = {
+        "compute cluster": ({"aml-cluster": {"vmSize": "Standard_DS3_v2"}}, {}),
+        "kubernetes cluster": ({}, {"aks": {"cluster": AKS, "identity": "user"}}),
+        "neither": ({"old": existing}, {"aks": {"cluster": AKS, "identity": "system"}}),
+    }
+    for what, (clusters, kubernetes) in identities.items():
+
+        def change(raw: dict[str, Any], clusters: Any = clusters, kubernetes: Any = kubernetes) -> None:
+            in_existing(raw)
+            raw |= {"computeClusters": clusters, "kubernetesClusters": kubernetes, "batchEndpoints": {}}
+
+        made = {name for name in of("dev", change).names() if name.startswith("workspace-identity")}
+        assert bool(made) == (what != "neither"), what
 
 
 def test_whoever_deploys_may_upload_and_azure_finds_out_who_that_is(prod: World, of: Callable[..., World]) -> None:

@@ -14,8 +14,8 @@ from tests.mutations.cloud import Ground, Outcome
 from tests.mutations.configurations import CONFIGURATIONS, prepare
 from tests.mutations.mutating import mutations
 
-# A size of the right shape that the program's list lacks is a warning, and Azure's to refuse.
-AZURE_S_OWN = ("vmSize", "VM size")
+# A size or a region of the right shape that the program's lists lack is a warning, and Azure's to refuse.
+AZURE_S_OWN = ("vmSize", "VM size", "The provided location")
 
 Up = Callable[[dict[str, Any]], Outcome]
 
