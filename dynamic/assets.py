@@ -37,6 +37,15 @@ NO_ENTRY = {
 }
 
 
+def _way_in(error: BaseException | None) -> str | None:
+    """What can be done about a 403 of the storage account, which azure-ai-ml raises as it is or wraps."""
+    while error:
+        if way_out := NO_ENTRY.get(getattr(error, "error_code", None) or ""):
+            return way_out
+        error = error.__cause__
+    return None
+
+
 def register_model(client: "MLClient", props: Props) -> str:
     """Registers a model version, or adopts it, and returns its ARM id. Raises `Refusal`."""
     from azure.ai.ml.entities import Model
@@ -117,7 +126,7 @@ def undisturbed(register: Callable[[], str], pace: Pace) -> str:
 
     Raises `Refusal` where the storage account lets nobody in from here, or not whoever deploys.
     """
-    from azure.core.exceptions import HttpResponseError, ResourceExistsError
+    from azure.core.exceptions import ResourceExistsError
 
     made: list[str] = []
 
@@ -126,10 +135,9 @@ def undisturbed(register: Callable[[], str], pace: Pace) -> str:
             made.append(register())
         except ResourceExistsError as error:
             raise NotYet(error.message) from error
-        except HttpResponseError as error:
-            if way_out := NO_ENTRY.get(str(getattr(error, "error_code", None))):
-                reason = str(error).partition("\n")[0]
-                raise Refusal(f"the workspace's storage account refuses the upload: {reason} {way_out}") from None
+        except Exception as error:
+            if way_out := _way_in(error):
+                raise Refusal(f"the workspace's storage account refuses the upload. {way_out}") from None
             raise
         return True
 

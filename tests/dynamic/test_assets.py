@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import StorageErrorCode
 from pulumi.output import Unknown
 
 from dynamic.assets import (
@@ -260,18 +261,23 @@ def test_an_upload_that_never_comes_to_an_end_is_said_in_azures_own_words(pace: 
 @pytest.mark.parametrize(
     ("code", "way_out"),
     [
-        ("AuthorizationFailure", "deploy from a machine in the network"),
+        (StorageErrorCode.AUTHORIZATION_FAILURE, "deploy from a machine in the network"),
         ("AuthorizationPermissionMismatch", "needs Storage Blob Data Contributor"),
         ("KeyBasedAuthenticationNotPermitted", "set security.keyless"),
     ],
 )
-def test_a_storage_account_that_lets_nobody_in_is_said_with_the_way_out(pace: Pace, code: str, way_out: str) -> None:
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_storage_account_that_lets_nobody_in_is_said_with_the_way_out(
+    pace: Pace, code: str, way_out: str, wrapped: bool
+) -> None:
     def register() -> str:
-        error = HttpResponseError(f"This request is not authorized.\nRequestId:1\nErrorCode:{code}")
-        error.error_code = code  # pyright: ignore[reportAttributeAccessIssue] - as azure-storage-blob sets it
-        raise error
+        error = HttpResponseError("Operation returned an invalid status 'Forbidden'")
+        error.error_code = code  # pyright: ignore[reportAttributeAccessIssue] - as the client sets it
+        if not wrapped:
+            raise error
+        raise ValueError("azure-ai-ml's own words") from error
 
-    with pytest.raises(Refusal, match=rf"refuses the upload: This request is not authorized\. .*{way_out}"):
+    with pytest.raises(Refusal, match=f"the workspace's storage account refuses the upload. .*{way_out}"):
         undisturbed(register, pace)
 
 
