@@ -50,7 +50,9 @@ class Home:
         if self.path.exists() and not self.path.is_dir():
             raise LocalAzureError(f"{self.path} is a file; --home needs a folder of its own.")
         # Stopping and resetting work on the whole folder, so it must never be one that somebody uses for other things.
-        if self.path.is_dir() and not self.exists and any(self.path.iterdir()):
+        # Settings may lie there before the first start, which reads them.
+        found = {*self.path.iterdir()} - {self.settings_file} if self.path.is_dir() else set()
+        if found and not self.exists:
             raise LocalAzureError(f"{self.path} is not empty and not a Local Azure home; name another with --home.")
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)

@@ -55,6 +55,14 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_settings_may_be_there_before_the_first_start(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    home.settings_file.write_text("{}")
+    home.create()
+    assert home.exists
+    assert home.settings_file.read_text() == "{}"
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     with pytest.raises(LocalAzureError, match="is a file"):
