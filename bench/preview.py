@@ -1,8 +1,10 @@
 """What a `pulumi preview` of an unchanged stack costs, beside a program that does nothing but register as much.
 
-The reference registers as many components and as many resources of azure-native, without importing anything of it, in
-the same Local Azure and with the same plugin. Both are up, and both are refreshed first, as the project asks for. The
-program's own part is what its process does by itself: it runs to its end without an engine, whose answers take no time.
+There are two references. One registers as many components and as many resources of azure-native, without importing
+anything of it, in the same Local Azure and with the same plugin. The other has as many dynamic resources among them as
+the program has, for which Pulumi starts a process of its own, twice. All are up, and all are refreshed first, as the
+project asks for. The program's own part is what its process does by itself: it runs to its end without an engine, whose
+answers take no time.
 """
 
 from __future__ import annotations
@@ -28,9 +30,18 @@ import pulumi
 GROUP = "azure-native:resources:ResourceGroup"
 for number in range({components}):
     pulumi.ComponentResource("no-op:index:Component", f"component-{{number}}")
-for number in range({resources}):
-    named = {{"resourceGroupName": f"rg-no-op-{{number}}", "location": "eastus"}}
+for number in range({native}):
+    named = {{"resourceGroupName": f"rg-{name}-{{number}}", "location": "eastus"}}
     pulumi.CustomResource(GROUP, f"group-{{number}}", named)
+if {dynamic}:
+    from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+    class Nothing(ResourceProvider):
+        def create(self, props):
+            return CreateResult("nothing", props)
+    class Empty(Resource):
+        pass
+    for number in range({dynamic}):
+        Empty(Nothing(), f"nothing-{{number}}", {{"number": number}})
 """
 PROJECT = """\
 name: no-op
@@ -78,18 +89,21 @@ def measure(root: Path, folder: Path) -> str:
 def _lines(clone: Clone, folder: Path) -> Iterator[str]:
     variables = client_environment(Home.at(clone.path / DEFAULT_NAME), clone.environment)
     ours = _previews(clone, clone.path, "local", variables)
-    resources, components = _registered(clone, variables)
-    no_op = _no_op(clone, folder / "no-op", variables, resources, components)
-    seconds = _in_turns({"ours": ours, "no-op": no_op})
+    native, dynamic, components = _registered(clone, variables)
+    resources = native + dynamic
+    no_op = _no_op(clone, folder / "no-op", variables, components, native=resources)
+    alike = _no_op(clone, folder / "alike", variables, components, native=native, dynamic=dynamic)
+    seconds = _in_turns({"ours": ours, "no-op": no_op, "alike": alike})
     own = statistics.median(own_part(clone)[0] for _ in range(ROUNDS))
     small, big = _with_models(clone, ours)
     yield (
-        f"Nothing changed, medians of {ROUNDS} rounds in turns. {resources} resources and {components} components, and "
-        "as many in the reference. The aims: 1.3 times the reference at most, 0.6 s for the program's own part, 0.2 s "
-        "for a model folder of 5 GB that was read before.\n"
+        f"Nothing changed, medians of {ROUNDS} rounds in turns. {resources} resources, {dynamic} of them dynamic, and "
+        f"{components} components, and as many in the references. The aims: 1.3 times the reference at most, 0.6 s for "
+        "the program's own part, 0.2 s for a model folder of 5 GB that was read before.\n"
     )
     yield "| what | measured | reference | measured | |\n|---|---:|---|---:|---:|"
     yield _row("`pulumi preview`", seconds["ours"], "of a program that only registers as much", seconds["no-op"])
+    yield _row("`pulumi preview`", seconds["ours"], "of one that registers as many dynamic ones too", seconds["alike"])
     yield f"| the program's own part of it | {own:.2f} s | | | |"
     yield _row("`pulumi preview`, one model of 5 GB, read before", big, "the same model of a few bytes", small, "+")
 
@@ -112,30 +126,32 @@ def _previews(clone: Clone, folder: Path, stack: str, variables: Mapping[str, st
     return lambda: clone.run(*command, cwd=folder, variables=variables)
 
 
-def _registered(clone: Clone, variables: Mapping[str, str]) -> tuple[int, int]:
-    """How many resources and how many components the stack has; providers and the stack itself are the engine's."""
+def _registered(clone: Clone, variables: Mapping[str, str]) -> tuple[int, int, int]:
+    """How many resources of azure-native, dynamic ones and components it has; all others are the engine's own."""
     exported = json.loads(clone.run("pulumi", "stack", "export", "--stack", "local", variables=variables))
     found = [each for each in exported["deployment"]["resources"] if not each["type"].startswith("pulumi:")]
-    custom = sum(bool(each["custom"]) for each in found)
-    return custom, len(found) - custom
+    custom = [each["type"] for each in found if each["custom"]]
+    dynamic = sum(each.startswith("pulumi-python:dynamic") for each in custom)
+    return len(custom) - dynamic, dynamic, len(found) - len(custom)
 
 
 def _no_op(
-    clone: Clone, folder: Path, variables: Mapping[str, str], resources: int, components: int
+    clone: Clone, folder: Path, variables: Mapping[str, str], components: int, *, native: int, dynamic: int = 0
 ) -> Callable[[], str]:
-    """Brings the reference up; what previews it."""
+    """Brings a reference up, whose stack is called as its folder; what previews it."""
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text(PROJECT)
-    (folder / "__main__.py").write_text(NO_OP.format(resources=resources, components=components))
+    program = NO_OP.format(name=folder.name, components=components, native=native, dynamic=dynamic)
+    (folder / "__main__.py").write_text(program)
     (folder / ".venv").symlink_to(clone.path / ".venv")
-    clone.run("pulumi", "stack", "init", "no-op", cwd=folder, variables=variables)
+    clone.run("pulumi", "stack", "init", folder.name, cwd=folder, variables=variables)
     for key in ("subscriptionId", "tenantId", "metadataHost"):
         value = clone.run("pulumi", "config", "get", f"azure-native:{key}", "--stack", "local", variables=variables)
-        set_value = ("pulumi", "config", "set", f"azure-native:{key}", value.strip(), "--stack", "no-op")
+        set_value = ("pulumi", "config", "set", f"azure-native:{key}", value.strip(), "--stack", folder.name)
         clone.run(*set_value, cwd=folder, variables=variables)
-    up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", "no-op")
+    up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", folder.name)
     clone.run(*up, cwd=folder, variables=variables)
-    return _previews(clone, folder, "no-op", variables)
+    return _previews(clone, folder, folder.name, variables)
 
 
 def own_part(clone: Clone) -> tuple[float, list[str]]:
