@@ -78,7 +78,9 @@ class MLWorkspace(pulumi.ComponentResource):
             "resourceGroupName": self.resource_group_name,
             "workspaceName": self.name,
         }
+        self._builder = self._own_builder()
         self.cluster_identity, self.cluster_roles = self._cluster_identity()
+        self._may_build = self._wait_to_build()
         self.keyless, self.network = settings.security.keyless, settings.network
         self.cluster_subnet = foundation.new and foundation.new.clusters
         self.purge: list[pulumi.Resource] = []
@@ -102,9 +104,9 @@ class MLWorkspace(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=parent, deleted_with=self.resource, **options)
 
     def builders(self, clusters: Mapping[str, pulumi.Resource]) -> list[pulumi.Resource]:
-        """The one of the stack's `clusters` that builds images, with its roles; none where something else does."""
-        own = [cluster for name, cluster in clusters.items() if name == self._settings.workspace.image_build_compute]
-        return [*own, *self.cluster_roles] if own else []
+        """The one of the stack's `clusters` that builds images, and its right to; none where something else does."""
+        builder = clusters.get(self._builder or "")
+        return [builder, *self._may_build] if builder else []
 
     def asset_id(self, reference: str) -> pulumi.Output[str]:
         """The ARM id of `<kind>/<name>/versions/<version>` in this workspace; a registry's reference stays as it is."""
@@ -201,7 +203,21 @@ class MLWorkspace(pulumi.ComponentResource):
         )
         return name_in_azure(made)
 
-    def _cluster_identity(self) -> tuple[managedidentity.UserAssignedIdentity | None, list[pulumi.Resource]]:
+    def _own_builder(self) -> str | None:
+        """The cluster that builds images, where the stack makes it: another works under an identity of its own."""
+        name = self._settings.workspace.image_build_compute
+        cluster = self._settings.compute_clusters.get(name or "")
+        return name if cluster and cluster.existing is None else None
+
+    def _wait_to_build(self) -> list[pulumi.Resource]:
+        """The wait until images that are built can be stored: a deployment whose first build fails stays broken."""
+        if not self._builder:
+            return []
+        return [self.roles.effective(f"{self._prefix}-identity-effective", self.cluster_roles, parent=self)]
+
+    def _cluster_identity(
+        self,
+    ) -> tuple[managedidentity.UserAssignedIdentity | None, list[authorization.RoleAssignment]]:
         """The identity of the stack's clusters and its roles; none where no cluster works under it."""
         settings = self._settings
         made = any(cluster.existing is None for cluster in settings.compute_clusters.values())
@@ -233,9 +249,8 @@ class MLWorkspace(pulumi.ComponentResource):
         if self.registry_id:
             # To pull the images of environments.
             needs["images"] = (self.registry_id, ACR_PULL)
-        built_by = settings.compute_clusters.get(settings.workspace.image_build_compute or "")
-        if self.registry_id and built_by and built_by.existing is None:
-            # What the cluster has built it stores there. One that is there works under an identity of its own.
+        if self.registry_id and self._builder:
+            # What the cluster has built it stores there.
             needs["built"] = (self.registry_id, ACR_PUSH)
         if settings.security.keyless and settings.batch_endpoints:
             # A batch job keeps its progress there, by whoever it works under where there are no keys.

@@ -189,7 +189,9 @@ class OnlineDeploymentSettings(DeploymentSettings):
 class BatchDeploymentSettings(DeploymentSettings):
     """A deployment of a batch endpoint; `mini_batch_size` in files. The defaults are Azure's."""
 
-    compute: str = Field(description="One of computeClusters, azureml:<name>, or the ARM id of a cluster.")
+    compute: str = Field(
+        description="One of computeClusters, azureml:<name>, or the ARM id of a cluster of the workspace."
+    )
     max_concurrency_per_instance: Whole = Field(
         default=1, ge=1, description="Mini-batches that a machine scores at once."
     )

@@ -202,11 +202,15 @@ class Rules:
                 yield from self.instances(own, compute, settings.instance_count)
 
     def instances(self, path: str, compute: str, count: int) -> Findings:
-        """Findings on more instances than a cluster of the configuration has."""
+        """Findings on more instances than a cluster of the stack has; of another only Azure knows how many."""
         cluster = self.settings.compute_clusters.get(compute)
         # Of a number that is not sound itself more is not said.
         written = "maxInstances" in self.names("computeClusters", compute)
-        if cluster is None or (written and "max_instances" not in cluster.model_fields_set):
+        if (
+            cluster is None
+            or cluster.existing is not None
+            or (written and "max_instances" not in cluster.model_fields_set)
+        ):
             return
         if count > cluster.max_instances:
             most = f"maxInstances of {compute} ({cluster.max_instances})"

@@ -172,7 +172,7 @@ def test_two_schedules_are_not_one_logic_app(endpoints: dict[str, Any]) -> None:
     assert finding.endswith(": rename one.")
 
 
-def test_a_batch_deployment_may_name_any_cluster_by_its_id() -> None:
+def test_a_batch_deployment_may_name_a_cluster_of_its_workspace_by_its_id() -> None:
     raw = stack(tumor={})
     raw["batchEndpoints"]["tumor"]["deployments"]["mlflow"] = deployment(COMPUTE)
     assert parse(raw, Path()).batch_endpoints["tumor"].deployments["mlflow"].compute == COMPUTE
@@ -192,7 +192,10 @@ def test_a_deployment_asks_for_no_more_instances_than_its_cluster_has() -> None:
     )
     deployments["mlflow"] = {**deployment(COMPUTE), "instanceCount": 5}
     raw["batchEndpoints"]["tumor"]["schedules"]["nightly"]["instanceCount"] = 6
-    assert parse(raw, Path()), "how large a cluster elsewhere is, nobody here knows"
+    assert parse(raw, Path()), "how large a cluster of somebody else's is, nobody here knows"
+    raw["computeClusters"]["theirs"] = {"existing": COMPUTE.replace("aml-cluster", "theirs")}
+    deployments["mlflow"] = {**deployment("theirs"), "instanceCount": 5}
+    assert parse(raw, Path()), "nor under a name of ours"
 
 
 def test_a_cluster_that_is_wrong_itself_is_said_once() -> None:

@@ -391,6 +391,7 @@ def test_what_is_built_waits_for_the_cluster_that_builds_it_and_for_its_right_to
 
     for deployment in (world := of("prod", change, whole)).of_type(type_):
         assert {"builder-cluster", "workspace-identity-built"} <= closure(world, deployment.name)
+        assert "workspace-identity-effective" in deployment.dependencies, "a role counts minutes after it is given"
     without = of("prod", lambda raw: raw["workspace"].update(imageBuildCompute="azureml:theirs"), whole)
     assert "workspace-identity-built" not in without.names(), "theirs does not work under the identity of ours"
     assert not any(
