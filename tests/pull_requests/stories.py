@@ -32,6 +32,7 @@ NOISE = {
     "__provider",
     "systemData",
     "deletedWith",
+    "resourceHooks",
 }
 GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|[+-]\d\d:?\d\d)")
