@@ -79,7 +79,7 @@ def found(stays: list[Unchangeable], before: Mapping[str, Any], after: Mapping[s
         ),
         (ENDPOINT, {"properties": {}}, {"properties": {"compute": "/a"}}, ["onlineEndpoints.tumor.kubernetes"]),
         (WORKSPACE, {"keyVault": "/a"}, {"keyVault": "/b"}, ["workspace.keyVault"]),
-        (WORKSPACE, {"keyVault": "/a"}, {"keyVault": Unknown()}, []),
+        (WORKSPACE, {"keyVault": "/a"}, {"keyVault": Unknown()}, ["workspace.keyVault"]),
         (WORKSPACE, {"storageAccount": "/a"}, {"storageAccount": "/A"}, []),
         (WORKSPACE, {"managedNetwork": {"isolationMode": "AllowInternetOutbound"}}, {}, ["network"]),
         (WORKSPACE, {}, {"managedNetwork": {"isolationMode": "AllowInternetOutbound"}}, []),
