@@ -8,6 +8,7 @@ made elsewhere is the difference between the two; the result of the refresh is i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "[secret]"
 
 Props = Mapping[str, Any]
+
+# Before what a hook of the program says (components/unchangeable.py), and after any error.
+_HOOK = re.compile(r'^(?:Preview|Update) failed: before hook "[^"]*" failed: ')
+_FOLLOWS = ("an unhandled error occurred: program exited", "preview failed")
 
 ACTIONS = {
     "create": "create",
@@ -114,9 +119,9 @@ def _stack(steps: Mapping[str, Any]) -> str:
 
 def _errors(document: Mapping[str, Any]) -> Iterator[str]:
     found = [each for each in document.get("diagnostics") or [] if each.get("severity") == "error"]
-    texts = [str(each.get("message") or "").removeprefix("error: ").strip() for each in found]
-    # What follows an error of the program says no more than that there was one.
-    told = [text for text in texts if not text.startswith("an unhandled error occurred: program exited")]
+    texts = [_HOOK.sub("", str(each.get("message") or "").removeprefix("error: ").strip()) for each in found]
+    # What follows an error says no more than that there was one.
+    told = [text for text in texts if not text.startswith(_FOLLOWS)]
     yield from dict.fromkeys(told or texts)
 
 
