@@ -183,7 +183,7 @@ class Rules:
                 yield from self.compute(_path(own, "compute"), settings.compute)
                 yield from self.instances(own, settings.compute, settings.instance_count)
             if endpoint.default_deployment is None and len(known) > 1:
-                yield f"{path}.defaultDeployment: is missing; name one of {', '.join(known)}."
+                yield f"{path}.defaultDeployment: is missing; name one of {', '.join(sorted(known))}."
             if endpoint.default_deployment is not None and endpoint.default_deployment not in known:
                 yield f"{path}.defaultDeployment: " + _unknown("deployment", endpoint.default_deployment, known)
             yield from self.schedules(_path(path, "schedules"), name, endpoint, known)

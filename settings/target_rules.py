@@ -47,7 +47,7 @@ def cluster_findings(path: str, cluster: KubernetesClusterSettings) -> Findings:
     if usual is not None and usual not in (types or (BUILT_IN,)):
         yield f'{path}.defaultInstanceType: "{usual}" is none of instanceTypes ({", ".join(types) or BUILT_IN}).'
     if usual is None and len(types) > 1:
-        yield f"{path}.defaultInstanceType: is missing; name one of {', '.join(types)}."
+        yield f"{path}.defaultInstanceType: is missing; name one of {', '.join(sorted(types))}."
 
 
 def managed_target_findings(path: str, endpoint: OnlineEndpointSettings) -> Findings:

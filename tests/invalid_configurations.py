@@ -229,7 +229,7 @@ ENDPOINTS = [
     edit("onlineEndpoints.more.deployments", many(21), "21 deployments", "Azure allows 20 an endpoint: remove"),
     edit(f"{BATCH}.deployments", {}, "is empty", f"give at least one deployment, or remove {BATCH}"),
     edit(f"{BATCH}.defaultDeployment", "MLflow", '"MLflow"', 'did you mean "mlflow"?'),
-    edit(f"{BATCH}.defaultDeployment", REMOVED, "is missing", "name one of mlflow, custom"),
+    edit(f"{BATCH}.defaultDeployment", REMOVED, "is missing", "name one of custom, mlflow"),
 ]
 DEPLOYMENTS = [
     Invalid(

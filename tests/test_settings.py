@@ -162,7 +162,7 @@ def test_a_sound_configuration_is_read_into_frozen_models(root: Path) -> None:
             ((*BATCH, "defaultDeployment"), "other"),
             'defaultDeployment: there is no deployment "other"; there is: mlflow, custom.',
         ),
-        (((*BATCH, "defaultDeployment"), None), "defaultDeployment: is missing; name one of mlflow, custom"),
+        (((*BATCH, "defaultDeployment"), None), "defaultDeployment: is missing; name one of custom, mlflow"),
         ((("onlineEndpoint",), {}), 'onlineEndpoint: is not a known key; did you mean "onlineEndpoints"?'),
         ((("workspace",), {}), 'workspace: give either "name"'),
         (

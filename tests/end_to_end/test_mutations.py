@@ -31,7 +31,12 @@ def test_what_is_written_works_or_is_refused_and_the_stack_comes_back(clone: Clo
     file = clone.path / "Pulumi.local.yaml"
     committed = file.read_text()
     content = yaml.safe_load(committed)
-    own = {key: value for key, value in content["config"].items() if key.startswith(PROJECT)}
+    # Of a workspace that was renamed Azure keeps the old name for a while, and does not give it back.
+    own = {
+        key: value
+        for key, value in content["config"].items()
+        if key.startswith(PROJECT) and key != f"{PROJECT}workspace"
+    }
 
     @settings(
         max_examples=EXAMPLES,
