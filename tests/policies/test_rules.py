@@ -1,5 +1,8 @@
 """Layer: the rules of the policy pack over plain properties, each kept and broken, without Pulumi."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from policies.resource import UNKNOWN, Resource, kind_of
 from policies.rule import Rule, StackRule
 from policies.serving import is_pinned
 
+ROOT = Path(__file__).parents[2]
 ML = "machinelearningservices"
 CLUSTER = {"computeType": "AmlCompute"}
 DIGEST = "mcr.microsoft.com/image@sha256:" + "a" * 64
@@ -376,6 +380,22 @@ def test_the_logs_of_each_service_of_a_storage_account_are_kept() -> None:
 
 def test_every_rule_over_the_stack_is_tried() -> None:
     assert set(TOGETHER) == {rule.id for rule in pack.RULES if isinstance(rule, StackRule)}
+
+
+def in_the_guide() -> Iterator[str]:
+    """The rules that the guide names; of a group the first in full, and of the others what they end with."""
+    guide = (ROOT / "docs/guides/policy.md").read_text().partition("## The rules")[2].partition("\n## ")[0]
+    for row in (line for line in guide.splitlines() if line.startswith("| `")):
+        first, _, rest = row.partition(" | ")
+        names = rest.rpartition(" | ")[2] if first.startswith("| `policies/") else first
+        group = ""
+        for name in re.findall(r"`(-?[a-z][a-z0-9-]+)`", names):
+            group = group if name.startswith("-") else name.partition("-")[0]
+            yield group + name if name.startswith("-") else name
+
+
+def test_the_guide_names_every_rule() -> None:
+    assert sorted(in_the_guide()) == sorted(BY_ID)
 
 
 def test_each_rule_has_a_name_of_its_own_and_says_what_is_to_be() -> None:
