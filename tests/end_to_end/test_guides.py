@@ -229,6 +229,8 @@ def test_the_other_guides_are_walked_one_after_another_in_one_clone(clone: Clone
 
 
 def test_pulumi_still_says_what_troubleshooting_quotes_of_it(clone: Clone) -> None:
+    clone.make("setup").ok()
+    clone.shell(".venv/bin/python -m localazure start").ok()
     pulumi = clone.with_local_azure("type -P pulumi").ok().out.strip()
     with Path(pulumi).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
         for text in PULUMI_SAYS:

@@ -160,6 +160,10 @@ def recorded(preview: str) -> dict[str, Any]:
     document = _without_noise(json.loads(preview))
     document.pop("duration", None)
     steps = [_step(step) for step in document["steps"]]
+    if any(each["severity"] == "error" for each in document.get("diagnostics") or ()):
+        # How far a preview got before it failed is chance; the stack itself is in each of them.
+        document.pop("changeSummary", None)
+        steps = [step for step in steps if step["urn"].rpartition("::")[0].endswith("pulumi:pulumi:Stack")]
     # Resources are handled side by side; the steps of one resource keep their order.
     document["steps"] = sorted(steps, key=lambda step: step["urn"])
     return json.loads(_numbered(json.dumps(document)))
