@@ -102,7 +102,7 @@ def findings(raw: dict[str, Any]) -> list[str]:
         (clusters(namespace="My Models"), 'aks.namespace: "My Models" is no name in Kubernetes'),
         (clusters(instanceTypes={"small": {}, "Big": {}}), "aks.instanceTypes.Big: is no name in Kubernetes"),
         (clusters(defaultInstanceType="tiny"), 'aks.defaultInstanceType: "tiny" is none of instanceTypes'),
-        (clusters(defaultInstanceType=None), "aks.defaultInstanceType: is missing; name one of small, large"),
+        (clusters(defaultInstanceType=None), "aks.defaultInstanceType: is missing; name one of large, small"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_its_value_and_the_way_out(raw: dict[str, Any], expected: str) -> None:
