@@ -194,9 +194,9 @@ def _text(sent: dict[str, Any], name: str) -> str | None:
     return read.text(sent, name, _WHERE) or None
 
 
-def flag(sent: dict[str, Any], name: str, default: bool) -> bool:
-    """A boolean, which the client's template sends as text."""
+def flag(sent: dict[str, Any], name: str, default: bool, *, blank: bool = True) -> bool:
+    """A boolean, which the client's template sends as text; where it may be left `blank`, as an empty one too."""
     value = sent.get(name)
-    if isinstance(value, str) and value.lower() in ("true", "false", ""):
+    if isinstance(value, str) and value.lower() in ("true", "false", *([""] if blank else [])):
         return value.lower() == "true" if value else default
     return read.flag(sent, name, default, _WHERE)

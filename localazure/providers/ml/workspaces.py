@@ -127,7 +127,7 @@ class Workspaces:
         body = call.json()
         existing = self._cloud.store.get(resource_id) or self._recover(resource_id, body)
         self._refuse_busy(existing)
-        network_now = rules.flag(read.mapping(body, "properties"), "provisionNetworkNow", False)
+        network_now = rules.flag(read.mapping(body, "properties"), "provisionNetworkNow", False, blank=False)
         document = self._compose(call, body, existing, resource_id)
         return self._begin(call, document, existing, network_now=network_now)
 
