@@ -31,6 +31,16 @@ JOB = Kind("job", ("workspace",), "jobs", (), lambda world, above, number: None)
 VERSIONED = tuple(name for name, kind in KINDS.items() if kind.makes_parent)
 
 
+def own_rules_alone(document: dict[str, Any]) -> dict[str, Any]:
+    """A workspace without the outbound rules of Azure's own, which it refuses from a caller: clients leave them out."""
+    properties = document.get("properties") or {}
+    network = properties.get("managedNetwork") or {}
+    if not network.get("outboundRules"):
+        return document
+    own = {name: rule for name, rule in network["outboundRules"].items() if rule["category"] == "UserDefined"}
+    return {**document, "properties": {**properties, "managedNetwork": {**network, "outboundRules": own}}}
+
+
 class ArmMachine(RuleBasedStateMachine):
     """Writes, lists, ends and starts, against a model of what was acknowledged."""
 
@@ -205,7 +215,7 @@ class ArmMachine(RuleBasedStateMachine):
         before = self.get(entry.id)
         assert before is not None
         path = f"{entry.id if entry.kind.cased else spell(entry.id)}?{entry.kind.put_query}"
-        response = self.write("PUT", path, before, must=self.is_repeatable(entry), wait=True)
+        response = self.write("PUT", path, own_rules_alone(before), must=self.is_repeatable(entry), wait=True)
         if response.status_code < 400:
             beside = (entry.stored or ({}, {}))[1]
             self.acknowledge(entry.kind, entry.id, before, response)
