@@ -1,14 +1,11 @@
 """A cluster of virtual machines for batch jobs."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pulumi
 from pulumi_azure_native import machinelearningservices as ml
 
 from components.cluster import Cluster
 from components.existing import look_up, segments
-from components.unchangeable import Unchangeable
+from components.unchangeable import Unchangeable, both_or_neither
 from components.workspace import MLWorkspace
 from settings import ComputeClusterSettings
 
@@ -84,11 +81,6 @@ def _stays(key: str) -> list[Unchangeable]:
         Unchangeable(f"{key}.tier", f"{machines}.vmPriority", another),
         Unchangeable(f"{key}.subnet", f"{machines}.subnet.id", another),
         # Not set is with addresses.
-        Unchangeable("network", f"{machines}.enableNodePublicIp", f"{key}: {another}", _both_or_neither(False)),
-        Unchangeable("security.keyless", "properties.disableLocalAuth", f"{key}: {another}", _both_or_neither(True)),
+        Unchangeable("network", f"{machines}.enableNodePublicIp", f"{key}: {another}", both_or_neither(False)),
+        Unchangeable("security.keyless", "properties.disableLocalAuth", f"{key}: {another}", both_or_neither(True)),
     ]
-
-
-def _both_or_neither(value: bool) -> Callable[[Any, Any], bool]:
-    """Holds where the property has this value before and after, or neither; what is not set is the other one."""
-    return lambda before, after: (before is value) == (after is value)

@@ -18,6 +18,11 @@ def same(before: Any, after: Any) -> bool:
     return str(before).lower() == str(after).lower()
 
 
+def both_or_neither(value: bool | str) -> Callable[[Any, Any], bool]:
+    """Holds where the property has this value before and after, or neither; what is not set is the other one."""
+    return lambda before, after: (before == value) == (after == value)
+
+
 @dataclass(frozen=True)
 class Unchangeable:
     """A property that stays: `key` is the setting, `at` is where the inputs of the resource have it.

@@ -13,7 +13,7 @@ from pulumi_azure_native import applicationinsights, containerregistry, keyvault
 from components.existing import look_up
 from components.ground import Ground
 from components.naming import name_in_azure
-from components.unchangeable import Unchangeable, kept
+from components.unchangeable import Unchangeable, both_or_neither, kept
 from dynamic.purge import VaultPurge
 from settings.platform import PartSettings
 
@@ -213,10 +213,8 @@ def _registry(ground: Ground) -> Id:
         data_endpoint_enabled=True if private else None,
         **ground.place(
             holds_data=True,
-            hooks=kept(name, Unchangeable(f"{key}.zoneRedundancy", "zoneRedundancy", another, _as_redundant)),
+            hooks=kept(
+                name, Unchangeable(f"{key}.zoneRedundancy", "zoneRedundancy", another, both_or_neither("Enabled"))
+            ),
         ),
     ).id
-
-
-def _as_redundant(before: Any, after: Any) -> bool:
-    return (before == "Enabled") == (after == "Enabled")

@@ -7,7 +7,7 @@ import pytest
 from pulumi.output import Unknown
 
 from components import compute_cluster, kubernetes_cluster, new_workspace, online_endpoint, workspace_parts
-from components.unchangeable import Unchangeable
+from components.unchangeable import Unchangeable, both_or_neither
 
 CLUSTER = compute_cluster._stays("computeClusters.cpu")
 KUBERNETES = kubernetes_cluster._stays("kubernetesClusters.edge")
@@ -16,7 +16,7 @@ WORKSPACE = new_workspace._stays()
 STORAGE = [
     Unchangeable("workspace.storageAccount.redundancy", "sku.name", "convert it", workspace_parts._of_as_many_zones)
 ]
-REGISTRY = [Unchangeable("zoneRedundancy", "zoneRedundancy", "make another", workspace_parts._as_redundant)]
+REGISTRY = [Unchangeable("zoneRedundancy", "zoneRedundancy", "make another", both_or_neither("Enabled"))]
 
 
 def cluster(**machines: Any) -> dict[str, Any]:
