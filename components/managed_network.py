@@ -14,7 +14,7 @@ from pulumi_azure_native import machinelearningservices as ml
 
 from components.ground import Ground
 from dynamic.purge import OutboundRuleRemoval
-from settings.platform import BULK, OutboundRuleSettings
+from settings.platform import BULK_RULES, OutboundRuleSettings
 
 ISOLATION_MODES = {
     "allow_only_approved_outbound": "AllowOnlyApprovedOutbound",
@@ -37,7 +37,7 @@ def managed_network(ground: Ground, storage: pulumi.Input[str]) -> ml.ManagedNet
 
 def rule_names(ground: Ground) -> list[str]:
     """What the rules are called in Azure."""
-    own = [f"storage-{part}" for part in BULK] if ground.settings.batch_endpoints else []
+    own = BULK_RULES if ground.settings.batch_endpoints else {}
     return [*own, *ground.settings.network.outbound_rules]
 
 
@@ -49,7 +49,8 @@ def removals(ground: Ground, address: Mapping[str, pulumi.Input[str]], workspace
 
 
 def _rules(ground: Ground, storage: pulumi.Input[str]) -> dict[str, Rule]:
-    own = {f"storage-{part}": _private(storage, part) for part in BULK} if ground.settings.batch_endpoints else {}
+    bulk = BULK_RULES if ground.settings.batch_endpoints else {}
+    own = {name: _private(storage, part) for name, part in bulk.items()}
     given = {name: _rule(rule) for name, rule in ground.settings.network.outbound_rules.items()}
     return {**own, **given}
 

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from settings.arm_ids import any_id_findings, id_findings
 from settings.models import DeploymentSettings, Settings
 from settings.platform import (
-    BULK,
+    BULK_RULES,
     Access,
     NetworkSettings,
     OutboundRuleSettings,
@@ -100,7 +100,7 @@ def _rule(path: str, name: str, rule: OutboundRuleSettings, network: NetworkSett
 
 def _rule_names(settings: Settings) -> Findings:
     """Azure knows a rule by its name, without case."""
-    own = [f"storage-{part}" for part in BULK] if settings.batch_endpoints else []
+    own = BULK_RULES if settings.batch_endpoints else {}
     first: dict[str, str] = {}
     for name in settings.network.outbound_rules:
         path = key_path("network.outboundRules", name)

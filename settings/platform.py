@@ -14,6 +14,8 @@ Access = Literal["enabled", "disabled"]
 # A batch job keeps its progress in queues and tables, to which Azure makes no private endpoints by itself
 # (https://learn.microsoft.com/azure/machine-learning/how-to-managed-network, scenario: use batch endpoints).
 BULK = ("queue", "table")
+# The outbound rules that lead there, by their names.
+BULK_RULES = {f"storage-{part}": part for part in BULK}
 
 
 class PartSettings(SettingsModel):
